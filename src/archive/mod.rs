@@ -1,0 +1,1 @@
+//! Byte-exact writers: no clock, no owner, no locale reaches a byte.

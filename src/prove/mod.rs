@@ -1,0 +1,6 @@
+//! Boots a bundle and judges it.
+pub mod image;
+pub mod process;
+pub mod qemu;
+pub mod guest;
+pub mod wire;

@@ -1,0 +1,1 @@
+//! The prober: the whole LAN of the guest.
