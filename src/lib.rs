@@ -7,5 +7,12 @@
 //! - 3: [`hurdle`], [`delivery`], [`prove`], which never use one another;
 //! - 4: [`spec`]; 5: [`cli`].
 pub mod archive;
+pub mod delivery;
 pub mod facts;
+pub mod hurdle;
+pub mod plan;
 pub mod prove;
+pub mod report;
+pub mod spec;
+pub mod template;
+pub mod yaml;

@@ -1,0 +1,64 @@
+//! `hardtack bake [SPEC] [-o DIR]`
+
+use super::load::{self, Loaded};
+use super::{Stop, USAGE, WELL, environment, new, terminal};
+use crate::archive::tree::Tree;
+use crate::delivery::{self, Payload};
+use std::path::{Path, PathBuf};
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// The spec [default: the built-in starter, with the first key of ~/.ssh/*.pub]
+    spec: Option<PathBuf>,
+    /// Where the bundle goes; a bundle that is there is replaced, anything else is left alone [default: NAME.bundle]
+    #[arg(short, long, value_name = "DIR")]
+    output: Option<PathBuf>,
+    /// Bake for this image instead of the one that the spec names
+    #[arg(long, value_name = "NAME")]
+    image: Option<String>,
+}
+
+/// A bundle in memory.
+pub(super) struct Baked {
+    pub(super) loaded: Loaded,
+    pub(super) tree: Tree,
+    pub(super) digest: String,
+}
+
+/// Bakes, and writes nothing.
+pub(super) fn bake(spec: Option<&Path>, image: Option<&str>, beside: Option<&Path>) -> Result<Baked, Stop> {
+    let source = match spec {
+        Some(path) => load::source(path)?,
+        None => new::starter(beside.unwrap_or(Path::new("web01.bundle")))?,
+    };
+    let loaded = load::good(&source, image)?;
+    let epoch = environment::epoch().map_err(|e| Stop::Because(USAGE, e))?;
+    let payload = Payload::new(&loaded.plan, &loaded.facts, epoch).map_err(Stop::bug)?;
+    let ways: Vec<_> = loaded.spec.deliver.iter().map(|w| w.value).collect();
+    let tree = delivery::bundle(&payload, &loaded.sha256, &ways).map_err(Stop::bug)?;
+    let digest = payload.digest.clone();
+    Ok(Baked { loaded, tree, digest })
+}
+
+// A manifest of ours and nothing that only looks like one.
+fn is_bundle(dir: &Path) -> bool {
+    let text = std::fs::read(dir.join("bundle.json")).unwrap_or_default();
+    let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+    manifest["format"].is_u64() && manifest["hardtack"].is_string() && manifest["bundle_sha256"].is_string()
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Stop> {
+    let baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
+    let dir = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.bundle", baked.loaded.plan.name)));
+    baked.tree.write(&dir, &is_bundle).map_err(|e| Stop::Because(USAGE, e.to_string()))?;
+    terminal::out(&format!(
+        "{}: {} files for {} on {}, bundle {}\n",
+        dir.display(),
+        baked.tree.len(),
+        baked.loaded.plan.name,
+        baked.loaded.facts.name,
+        &baked.digest[..12]
+    ));
+    terminal::err(&format!("attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove\n", dir.display()));
+    Ok(WELL)
+}

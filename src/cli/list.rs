@@ -1,0 +1,68 @@
+//! `hardtack list hurdles|lints|proofs|images|deliveries`
+
+use super::{Stop, WELL, explain, load, terminal};
+use crate::delivery::WAYS;
+use crate::facts::Facts;
+use crate::hurdle::MANUALS;
+use crate::plan::proof::SeenFrom;
+use std::path::PathBuf;
+
+#[derive(clap::Args)]
+pub(super) struct Args {
+    /// What to list
+    what: What,
+    /// For `proofs`: the spec whose proofs to list
+    #[arg(required_if_eq("what", "proofs"))]
+    spec: Option<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum What {
+    /// What can stand in an intruder's way
+    Hurdles,
+    /// What `check` finds
+    Lints,
+    /// What `prove` shows for a spec
+    Proofs,
+    /// What a machine can start from
+    Images,
+    /// The ways to a machine
+    Deliveries,
+}
+
+fn first_line(doc: &str) -> &str {
+    doc.lines().next().unwrap_or_default().trim()
+}
+
+pub(super) fn run(args: &Args) -> Result<u8, Stop> {
+    let mut rows: Vec<[String; 3]> = Vec::new();
+    match args.what {
+        What::Hurdles => rows.extend(MANUALS.iter().map(|m| [m.name.to_owned(), first_line(m.doc).to_owned(), String::new()])),
+        What::Lints => rows.extend(explain::lints().map(|l| [l.code.to_owned(), l.finds.to_owned(), format!("[{}]", l.refs.join(", "))])),
+        What::Images => {
+            for name in Facts::names() {
+                let facts = Facts::load(name).map_err(Stop::bug)?;
+                rows.push([name.to_owned(), facts.title().to_owned(), String::new()]);
+            }
+        }
+        What::Deliveries => rows.extend(WAYS.iter().map(|(name, doc)| [(*name).to_owned(), doc.trim().to_owned(), String::new()])),
+        What::Proofs => {
+            let Some(path) = &args.spec else { return Err(Stop::bug("no spec for `list proofs`")) };
+            let loaded = load::good(&load::source(path)?, None)?;
+            for p in &loaded.plan.proofs {
+                let from = match p.seen_from() {
+                    SeenFrom::Inside => "inside",
+                    SeenFrom::Wire => "wire",
+                    SeenFrom::Login => "login",
+                };
+                rows.push([p.id.clone(), format!("{} ({from})", p.statement), format!("[{}]", p.refs.join(", "))]);
+            }
+        }
+    }
+    let width = rows.iter().map(|r| r[0].chars().count()).max().unwrap_or(0);
+    for [name, what, refs] in rows {
+        terminal::out(format!("{name:width$}  {what}  {refs}").trim_end());
+        terminal::out("\n");
+    }
+    Ok(WELL)
+}

@@ -1,0 +1,69 @@
+//! From a file's name to a sealed plan, with everything that is wrong said on the way.
+
+use super::{BAD, Stop, USAGE, terminal};
+use crate::archive::digest::sha256_hex;
+use crate::facts::{Facts, ImageName};
+use crate::plan::Sealed;
+use crate::report::{FromText, Report, Source, human};
+use crate::spec::{self, Spec};
+use crate::yaml::LARGEST;
+use std::io::Read;
+use std::path::Path;
+
+/// A spec that was taken.
+pub(super) struct Loaded {
+    /// The spec.
+    pub(super) spec: Spec,
+    /// What is true of its image.
+    pub(super) facts: Facts,
+    /// What is asked of the machine.
+    pub(super) plan: Sealed,
+    /// SHA-256 of the file.
+    pub(super) sha256: String,
+}
+
+/// Reads a file as text.
+pub(super) fn source(path: &Path) -> Result<Source, Stop> {
+    let name = path.display().to_string();
+    let no = |why: &str| Stop::Because(USAGE, format!("{name}: {why}"));
+    let mut file = std::fs::File::open(path).map_err(|e| no(&format!("cannot be read: {e}")))?;
+    let about = file.metadata().map_err(|e| no(&e.to_string()))?;
+    if about.is_dir() {
+        return Err(no("this is a directory; name the spec in it"));
+    }
+    let too_large = || no(&format!("this is larger than {} MiB, which no spec of one machine is", LARGEST >> 20));
+    if about.len() > LARGEST {
+        return Err(too_large());
+    }
+    // A pipe has no length, and need never end.
+    let mut bytes = Vec::new();
+    (&mut file).take(LARGEST + 1).read_to_end(&mut bytes).map_err(|e| no(&format!("cannot be read: {e}")))?;
+    if bytes.len() as u64 > LARGEST {
+        return Err(too_large());
+    }
+    let text = String::from_utf8(bytes).map_err(|e| {
+        let good = e.utf8_error().valid_up_to();
+        let line = e.as_bytes()[..good].iter().filter(|b| **b == b'\n').count() + 1;
+        no(&format!("line {line}: this is not UTF-8 text"))
+    })?;
+    Ok(Source { name, text })
+}
+
+/// Reads, judges and plans a text. The report has all that is wrong.
+pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -> Result<Option<Loaded>, Stop> {
+    let Some(mut spec) = spec::read(source, report) else { return Ok(None) };
+    if let Some(other) = image {
+        spec.image.value = ImageName::from_text(other).map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
+    }
+    let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
+    let plan = spec::plan(&spec, &facts, report).map_err(Stop::bug)?;
+    Ok(plan.map(|plan| Loaded { spec, facts, plan, sha256: sha256_hex(source.text.as_bytes()) }))
+}
+
+/// The same, for a verb that needs a good spec: what is wrong is drawn for a person, and an error ends it.
+pub(super) fn good(source: &Source, image: Option<&str>) -> Result<Loaded, Stop> {
+    let mut report = Report::default();
+    let loaded = judge(source, image, &mut report)?;
+    terminal::err(&human(&report, source, terminal::color_err()));
+    loaded.ok_or(Stop::Said(BAD))
+}

@@ -1,0 +1,182 @@
+//! cloud-init: user-data that a reader understands, and seed volumes that NoCloud finds.
+
+use super::{Delivery, FIRSTBOOT_UNIT, Payload, proof};
+use crate::archive::seed;
+use crate::archive::tree::Tree;
+use crate::plan::proof::{Proof, Sudo};
+use crate::plan::{Account, LIB, STATE, Stage};
+use crate::template;
+use crate::template::render;
+use crate::yaml::emit;
+use serde::Serialize;
+
+/// Delivers by cloud-init, 22.4 to 26.x.
+pub struct CloudInit;
+
+#[derive(Serialize)]
+struct UserData<'a> {
+    hostname: &'a str,
+    manage_etc_hosts: &'static str,
+    ssh_pwauth: bool,
+    disable_root: bool,
+    bootcmd: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    users: Vec<User<'a>>,
+    write_files: Vec<WriteFile<'a>>,
+    runcmd: Vec<Vec<String>>,
+}
+
+#[derive(Serialize)]
+struct User<'a> {
+    name: &'a str,
+    shell: &'static str,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    groups: Vec<&'a str>,
+    lock_passwd: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hashed_passwd: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sudo: Option<&'static str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ssh_authorized_keys: Vec<&'a str>,
+}
+
+#[derive(Serialize)]
+struct WriteFile<'a> {
+    path: &'a str,
+    owner: &'static str,
+    // A text of four digits: a number would be read as decimal (facts.md C.4).
+    permissions: String,
+    content: &'a str,
+}
+
+#[derive(Serialize)]
+struct MetaData<'a> {
+    #[serde(rename = "instance-id")]
+    instance_id: String,
+    #[serde(rename = "local-hostname")]
+    local_hostname: &'a str,
+    // All of init runs before network-pre.target then, so nothing of the first boot is open for a moment (qemu.md 8).
+    dsmode: &'static str,
+}
+
+#[derive(Serialize)]
+struct GateFile<'a> {
+    path: &'a str,
+    parent: &'a str,
+    mode: String,
+    text: &'a str,
+    end: String,
+}
+
+fn user<'a>(name: &'a str, account: &'a Account) -> User<'a> {
+    User {
+        name,
+        shell: "/bin/bash",
+        groups: account.groups.iter().map(|g| g.as_str()).collect(),
+        // The default is true, and then sudo could never take the password (R40).
+        lock_passwd: account.password.is_none(),
+        hashed_passwd: account.password.as_ref().map(|p| p.reveal()),
+        sudo: match account.sudo {
+            Sudo::Nothing => None,
+            Sudo::WithPassword => Some("ALL=(ALL:ALL) ALL"),
+            Sudo::WithoutPassword => Some("ALL=(ALL:ALL) NOPASSWD:ALL"),
+        },
+        ssh_authorized_keys: account.keys.iter().map(|k| k.as_str()).collect(),
+    }
+}
+
+// A line that the text does not have ends its here-document.
+fn end_of(text: &str) -> String {
+    (0..).map(|n| if n == 0 { "HARDTACK".to_owned() } else { format!("HARDTACK_{n}") }).find(|end| !text.lines().any(|l| l == end)).unwrap_or_default()
+}
+
+impl CloudInit {
+    fn user_data(payload: &Payload) -> Result<String, String> {
+        #[derive(Serialize)]
+        struct Holes<'a> {
+            files: Vec<GateFile<'a>>,
+            commands: Vec<&'a str>,
+            lib: &'static str,
+            state: &'static str,
+            unit: &'static str,
+        }
+        let gate: Vec<_> = payload.files.iter().filter(|(_, f)| f.stage == Stage::Gate).collect();
+        let prefix = format!("{LIB}/gate.d/");
+        let holes = Holes {
+            files: gate
+                .iter()
+                .map(|(path, f)| GateFile {
+                    path,
+                    parent: path.rsplit_once('/').map_or("/", |(parent, _)| parent),
+                    mode: format!("{:04o}", f.mode),
+                    text: &f.text,
+                    end: end_of(&f.text),
+                })
+                .collect(),
+            commands: gate.iter().map(|(path, _)| path.as_str()).filter(|p| p.starts_with(&prefix)).collect(),
+            lib: LIB,
+            state: STATE,
+            unit: FIRSTBOOT_UNIT,
+        };
+        let plan = payload.plan;
+        let data = UserData {
+            hostname: plan.name.as_str(),
+            manage_etc_hosts: "localhost",
+            ssh_pwauth: plan.logins.as_ref().is_some_and(|l| l.passwords),
+            disable_root: !plan.logins.as_ref().is_some_and(|l| l.root),
+            bootcmd: vec![render(template!("delivery/bootcmd.sh"), &holes).map_err(|e| e.to_string())?],
+            users: plan.accounts.iter().map(|(name, account)| user(name.as_str(), account)).collect(),
+            write_files: payload
+                .files
+                .iter()
+                .filter(|(_, f)| f.stage != Stage::Gate)
+                .map(|(path, f)| WriteFile { path, owner: "root:root", permissions: format!("{:04o}", f.mode), content: &f.text })
+                .collect(),
+            runcmd: vec![vec!["/bin/sh".to_owned(), format!("{LIB}/firstboot"), "late".to_owned()]],
+        };
+        Ok(format!(
+            "#cloud-config\n\
+             # Made by hardtack {} for {} on {}.\n\
+             # bootcmd sets the gate before anything listens; users and write_files follow; then hardtack-firstboot applies\n\
+             # and opens, before sshd starts. runcmd does what had to wait for packages. Bundle {}.\n{}",
+            env!("CARGO_PKG_VERSION"),
+            plan.name,
+            plan.image,
+            payload.digest,
+            emit(&data)?
+        ))
+    }
+}
+
+impl Delivery for CloudInit {
+    fn proofs(&self) -> Vec<Proof> {
+        // A status of `done` also stands over modules that failed, so the errors are read (facts.md C.12).
+        let script = "cloud-init status --format json >/run/hardtack-status.json 2>&1\n\
+            python3 -c 'import json,sys\n\
+            s = json.load(open(\"/run/hardtack-status.json\"))\n\
+            bad = [str(e) for e in s.get(\"errors\", [])] + [str(e) for v in s.get(\"recoverable_errors\", {}).values() for e in v]\n\
+            print(s[\"status\"], *bad)\n\
+            sys.exit(s[\"status\"] != \"done\" or bool(bad))'\n";
+        vec![proof("cloud-init-done", &["cloud-init(1)"], "cloud-init has finished, without an error and without a warning", script)]
+    }
+
+    fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
+        let user_data = Self::user_data(payload)?;
+        let meta = MetaData {
+            instance_id: format!("hardtack-{}", &payload.digest[..16]),
+            local_hostname: payload.plan.name.as_str(),
+            dsmode: "local",
+        };
+        let meta_data = emit(&meta)?;
+        let files: [(&str, &[u8]); 2] = [("meta-data", meta_data.as_bytes()), ("user-data", user_data.as_bytes())];
+        let vfat = seed::vfat(&files, payload.epoch).map_err(|e| e.to_string())?;
+        let iso = seed::iso(&files, payload.epoch).map_err(|e| e.to_string())?;
+        // Whoever reads user-data can try passwords against its hashes.
+        let mut add = |path, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
+        add("cloud-init/user-data", 0o600, user_data.clone().into_bytes())?;
+        add("cloud-init/meta-data", 0o644, meta_data.clone().into_bytes())?;
+        add("seed.img", 0o600, vfat)?;
+        add("seed.iso", 0o600, iso)
+    }
+}

@@ -1,0 +1,225 @@
+//! Ways to a machine. Each puts the same payload there and starts the same first boot; only the envelope differs.
+//!
+//! To add one: `src/delivery/NAME.rs`, its envelope in `templates/delivery/`, and here a `mod` line and a list line.
+
+pub mod cloud_init;
+
+use crate::archive::digest::sha256_hex;
+use crate::archive::tree::Tree;
+use crate::facts::{Facts, Unknown};
+use crate::plan::proof::{Check, Proof};
+use crate::plan::{LIB, STATE, Sealed, Stage};
+use crate::report::{Fault, FromText, shown};
+use crate::template;
+use crate::template::{TemplateFault, render};
+use serde::Serialize;
+use serde_json::json;
+use std::collections::BTreeMap;
+
+/// One way to a machine.
+pub trait Delivery {
+    /// What must be seen for the bundle to have arrived whole.
+    fn proofs(&self) -> Vec<Proof>;
+    /// Its files in the bundle.
+    ///
+    /// # Errors
+    /// A fact that the image does not say, or a bug of ours.
+    fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String>;
+}
+
+macro_rules! ways {
+    ($($(#[doc = $doc:literal])+ $variant:ident => $name:literal, $delivery:expr;)+) => {
+        /// The deliveries, by the word that a spec uses.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Way { $($(#[doc = $doc])+ $variant,)+ }
+
+        /// Every delivery: its word and what it is.
+        pub const WAYS: &[(&str, &str)] = &[$(($name, concat!($($doc),+)),)+];
+
+        impl Way {
+            /// The word that a spec uses.
+            #[must_use]
+            pub fn as_str(self) -> &'static str {
+                match self { $(Way::$variant => $name,)+ }
+            }
+
+            /// What does it.
+            #[must_use]
+            pub fn delivery(self) -> &'static dyn Delivery {
+                match self { $(Way::$variant => &$delivery,)+ }
+            }
+        }
+
+        impl FromText for Way {
+            const WHAT: &'static str = "a delivery";
+            fn from_text(text: &str) -> Result<Self, Fault> {
+                match text {
+                    $($name => Ok(Way::$variant),)+
+                    _ => Err(Fault::new(format!("there is no delivery `{}`", shown(text))).help(concat!("known:", $(" ", $name),+))),
+                }
+            }
+        }
+    };
+}
+
+ways! {
+    /// user-data, meta-data and seed volumes for NoCloud and every cloud that runs cloud-init.
+    CloudInit => "cloud-init", cloud_init::CloudInit;
+}
+
+/// A file of the payload.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PayloadFile {
+    /// Permission bits.
+    pub mode: u32,
+    /// Its text.
+    pub text: String,
+    /// From which stage on it is needed.
+    pub stage: Stage,
+    /// Who asked for it.
+    pub hurdle: &'static str,
+    /// The template that it was drawn from.
+    pub template: &'static str,
+}
+
+/// What every delivery puts on the machine, and the number that tells one payload from another.
+#[derive(Debug, Clone)]
+pub struct Payload<'a> {
+    /// What was asked for.
+    pub plan: &'a Sealed,
+    /// Files by absolute path.
+    pub files: BTreeMap<String, PayloadFile>,
+    /// SHA-256 over all that reaches the machine. The machine writes it down when the first boot has succeeded.
+    pub digest: String,
+    /// Seconds since 1970 for everything in the bundle that carries a time.
+    pub epoch: u32,
+}
+
+const FIRSTBOOT_UNIT: &str = "hardtack-firstboot.service";
+
+#[derive(Serialize)]
+struct Holes<'a> {
+    digest: &'a str,
+    lib: &'static str,
+    state: &'static str,
+    packages: Vec<&'a str>,
+    users: Vec<&'a str>,
+    units: Vec<&'a str>,
+    firstboot_unit: &'static str,
+}
+
+impl<'a> Payload<'a> {
+    /// Puts together what reaches the machine.
+    ///
+    /// # Errors
+    /// A fact that the image does not say, or a template of ours that cannot be drawn.
+    pub fn new(plan: &'a Sealed, facts: &Facts, epoch: u32) -> Result<Self, String> {
+        let unknown = |e: Unknown| e.to_string();
+        let fault = |e: TemplateFault| e.to_string();
+        let mut files: BTreeMap<String, PayloadFile> = plan
+            .files
+            .iter()
+            .map(|(path, f)| {
+                (path.clone(), PayloadFile { mode: f.mode, text: f.text.clone(), stage: f.stage, hurdle: f.hurdle, template: f.template })
+            })
+            .collect();
+        for c in &plan.commands {
+            let path = format!("{LIB}/{}.d/{}", c.stage.as_str(), command_name(c.hurdle, c.template));
+            // What the gate runs must be there with the gate.
+            let stage = c.stage.min(Stage::Apply);
+            files.insert(path, PayloadFile { mode: 0o644, text: c.text.clone(), stage, hurdle: c.hurdle, template: c.template });
+        }
+        let mut holes = Holes {
+            digest: "",
+            lib: LIB,
+            state: STATE,
+            packages: plan.packages.iter().map(String::as_str).collect(),
+            users: plan.accounts.keys().map(|n| n.as_str()).collect(),
+            units: plan.units.iter().map(String::as_str).chain([FIRSTBOOT_UNIT]).collect(),
+            firstboot_unit: FIRSTBOOT_UNIT,
+        };
+        let own = |mode, text, template| PayloadFile { mode, text, stage: Stage::Gate, hurdle: "delivery", template };
+        let unit = template!("delivery/hardtack-firstboot.service");
+        let unit_path = format!("{}/{FIRSTBOOT_UNIT}", facts.path("systemd-units").map_err(unknown)?);
+        files.insert(unit_path, own(0o644, render(unit, &holes).map_err(fault)?, unit.name));
+        // The script carries the digest, so the digest is taken of the script without it.
+        let script = template!("delivery/firstboot.sh");
+        let path = format!("{LIB}/firstboot");
+        files.insert(path.clone(), own(0o755, render(script, &holes).map_err(fault)?, script.name));
+        let digest = digest(plan, &files);
+        holes.digest = &digest;
+        files.insert(path, own(0o755, render(script, &holes).map_err(fault)?, script.name));
+        let sums: String = files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
+        files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
+        Ok(Payload { plan, files, digest, epoch })
+    }
+}
+
+fn command_name(hurdle: &str, template: &str) -> String {
+    let file = template.rsplit('/').next().unwrap_or_default().trim_end_matches(".sh");
+    format!("{hurdle}-{file}")
+}
+
+// Everything that makes one machine another: accounts too, which no file of the payload holds.
+fn digest(plan: &Sealed, files: &BTreeMap<String, PayloadFile>) -> String {
+    let accounts: Vec<_> = plan
+        .accounts
+        .iter()
+        .map(|(name, a)| json!([name, a.keys, a.password.as_ref().map(|p| p.reveal()), a.sudo, a.groups]))
+        .collect();
+    let files: Vec<_> = files.iter().map(|(path, f)| json!([path, f.mode, f.text])).collect();
+    let all = json!([1, env!("CARGO_PKG_VERSION"), plan.name, plan.image, plan.packages, accounts, plan.units, files]);
+    sha256_hex(all.to_string().as_bytes())
+}
+
+/// Puts a whole bundle together.
+///
+/// # Errors
+/// What a delivery cannot do; a bug of ours, since a spec that was taken can be delivered.
+pub fn bundle(payload: &Payload, spec_sha256: &str, ways: &[Way]) -> Result<Tree, String> {
+    let mut tree = Tree::new();
+    for (path, f) in &payload.files {
+        tree.insert(&format!("rootfs{path}"), f.mode, f.text.clone().into_bytes()).map_err(|e| e.to_string())?;
+    }
+    for way in ways {
+        way.delivery().files(payload, &mut tree)?;
+    }
+    let files: Vec<_> = tree
+        .iter()
+        .map(|(path, entry)| {
+            let from = path.strip_prefix("rootfs").and_then(|p| payload.files.get(p));
+            json!({
+                "path": path, "sha256": sha256_hex(&entry.data), "size": entry.data.len(), "mode": format!("{:04o}", entry.mode),
+                "hurdle": from.map_or("delivery", |f| f.hurdle), "template": from.map(|f| f.template).filter(|t| !t.is_empty()),
+            })
+        })
+        .collect();
+    let proofs = serde_json::to_value(&payload.plan.proofs).map_err(|e| e.to_string())?;
+    let manifest = json!({
+        "format": 1, "hardtack": env!("CARGO_PKG_VERSION"), "name": payload.plan.name, "image": payload.plan.image,
+        "bundle_sha256": payload.digest, "spec_sha256": spec_sha256,
+        "deliveries": ways.iter().map(|w| w.as_str()).collect::<Vec<_>>(), "files": files, "proofs": proofs,
+    });
+    let text = serde_json::to_string_pretty(&manifest).map_err(|e| e.to_string())? + "\n";
+    tree.insert("bundle.json", 0o644, text.into_bytes()).map_err(|e| e.to_string())?;
+    let sums = tree.sums();
+    tree.insert("SHA256SUMS", 0o644, sums.into_bytes()).map_err(|e| e.to_string())?;
+    Ok(tree)
+}
+
+fn proof(what: &str, refs: &[&str], statement: &str, script: &str) -> Proof {
+    Proof {
+        id: format!("delivery/{what}"),
+        hurdle: "delivery".to_owned(),
+        refs: refs.iter().map(|r| (*r).to_owned()).collect(),
+        statement: statement.to_owned(),
+        check: Check::Script { script: script.to_owned() },
+    }
+}
+
+/// The proof that the machine carries this very payload and has come to the end of its first boot.
+#[must_use]
+pub fn sealed(digest: &str) -> Proof {
+    let script = format!("cat {STATE}/sealed 2>&1 && [ \"$(cat {STATE}/sealed)\" = {digest} ]\n");
+    proof("sealed", &["R22", "R23"], "the first boot has come to its end with this very bundle", &script)
+}

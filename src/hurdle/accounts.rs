@@ -1,0 +1,217 @@
+//! People: who they are, what lets them in, what sudo lets them do. Root is nobody's account.
+
+use super::{Hurdle, Part, Trouble, proof};
+use crate::facts::{Facts, Unknown};
+use crate::plan::credential::{PasswordHash, PublicKey};
+use crate::plan::lints::way_in;
+use crate::plan::name::{GroupName, UserName};
+use crate::plan::proof::{AccountState, Check, Credential, Login, Proof, Sudo};
+use crate::plan::{Account, Plan, Stage};
+use crate::report::{Lint, Report, Severity};
+use crate::yaml::{Described, Spanned};
+use crate::{choice, section, template};
+
+section! {
+    /// The people of the machine, and what becomes of root.
+    pub struct Accounts as "accounts" {
+        /// `locked`: nobody can log in as root by password, at the console or by `su`; root is reached by sudo only.
+        /// `keep`: whatever the image says.
+        root: Spanned<RootPassword> = Spanned::default_of(RootPassword::Locked), or "locked";
+        /// The people.
+        people: Vec<Spanned<Person>> = Vec::new(), or "nobody: the image's own people stay";
+    }
+}
+
+section! {
+    /// One person's account.
+    pub struct Person as "a person" {
+        /// The account's name.
+        name: Spanned<UserName>;
+        /// Lines of .pub files. ed25519, ECDSA, security keys, and RSA of 3072 bits or more.
+        keys: Vec<Spanned<PublicKey>> = Vec::new(), or "none: the person cannot log in by key";
+        /// What sudo lets the person do: `none`, `with-password`, `without-password`.
+        sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";
+        /// The hash of the person's password, as `mkpasswd --method=yescrypt` prints it. Never the password.
+        password_hash: Option<Spanned<PasswordHash>> = None, or "the password is locked";
+        /// Groups beside the person's own; they must exist on the image.
+        groups: Vec<Spanned<GroupName>> = Vec::new(), or "none";
+    }
+}
+
+choice! {
+    /// What becomes of root's password.
+    pub enum RootPassword as "a choice for root" {
+        /// Locked.
+        Locked => "locked",
+        /// As the image has it.
+        Keep => "keep",
+    }
+}
+
+choice! {
+    /// What a person may do with sudo.
+    pub enum SudoWish as "a choice for sudo" {
+        /// Nothing.
+        None => "none",
+        /// Everything, with the person's password.
+        WithPassword => "with-password",
+        /// Everything, without a password.
+        WithoutPassword => "without-password",
+    }
+}
+
+const NO_PASSWORD: Lint = Lint {
+    code: "accounts/sudo-without-hash",
+    severity: Severity::Error,
+    finds: "`sudo: with-password` for someone who has no `password_hash`",
+    why: "sudo asks for a password that does not exist, so nobody becomes root",
+    instead: "add `password_hash:`, as `mkpasswd --method=yescrypt` prints it",
+    refs: &["R40", "sudoers(5)"],
+};
+const NOPASSWD: Lint = Lint {
+    code: "accounts/sudo-without-password",
+    severity: Severity::Warning,
+    finds: "`sudo: without-password`",
+    why: "whoever gets the key has root at once: the password was the second hurdle",
+    instead: "`sudo: with-password` and a `password_hash`",
+    refs: &["R40", "R61", "ANSSI-BP-028 R39"],
+};
+const TWICE: Lint = Lint {
+    code: "accounts/same-name",
+    severity: Severity::Error,
+    finds: "two people of one name",
+    why: "an account has one name; what the second one says would be lost or mixed in",
+    instead: "make one entry of the two",
+    refs: &["useradd(8)"],
+};
+const SYSTEM_NAME: Lint = Lint {
+    code: "accounts/system-name",
+    severity: Severity::Error,
+    finds: "a person with the name of a system account",
+    why: "the account exists on every machine and owns what daemons use",
+    instead: "choose another name; root is not a person: see `root:`",
+    refs: &["R30", "useradd(8)"],
+};
+const POWERFUL_GROUP: Lint = Lint {
+    code: "accounts/group-is-root",
+    severity: Severity::Warning,
+    finds: "a group whose members are as good as root",
+    why: "members of docker, disk, shadow and the like read or write everything without sudo asking or logging",
+    instead: "use `sudo:`, and leave the group out",
+    refs: &["R29", "ANSSI-BP-028 R38"],
+};
+const SAME_KEY: Lint = Lint {
+    code: "accounts/same-key",
+    severity: Severity::Warning,
+    finds: "one key for two people",
+    why: "the log can no longer tell who came in, and taking the key from one leaves it with the other",
+    instead: "give each person a key of their own",
+    refs: &["R36"],
+};
+
+/// What this hurdle warns of.
+pub const LINTS: &[Lint] = &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY];
+/// The sections inside.
+pub const PARTS: &[Part] = &[Part { place: "accounts.people[]", doc: Person::DOC, fields: Person::FIELDS }];
+
+// Names that the base systems of Debian and Red Hat take.
+const SYSTEM: [&str; 34] = [
+    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup", "list", "irc", "gnats",
+    "nobody", "adm", "shutdown", "halt", "operator", "ftp", "dbus", "sshd", "tcpdump", "messagebus", "polkitd", "systemd-network", "systemd-resolve",
+    "systemd-timesync", "systemd-oom", "systemd-coredump", "_apt",
+];
+const AS_GOOD_AS_ROOT: [&str; 9] = ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus"];
+
+impl Hurdle for Accounts {
+    fn lint(&self, report: &mut Report) {
+        let mut bodies: Vec<(&str, &UserName)> = Vec::new();
+        for (at, person) in self.people.iter().enumerate() {
+            if self.people[..at].iter().any(|p| p.name.value == person.name.value) {
+                report.push(TWICE.at(person.name.span, format!("`{}` is here twice", *person.name)));
+            }
+            if SYSTEM.contains(&person.name.as_str()) {
+                report.push(SYSTEM_NAME.at(person.name.span, format!("`{}` is a system account", *person.name)));
+            }
+            match *person.sudo {
+                SudoWish::WithPassword if person.password_hash.is_none() => {
+                    report.push(NO_PASSWORD.at(person.sudo.span, format!("sudo asks `{}` for a password that does not exist", *person.name)));
+                }
+                SudoWish::WithoutPassword => {
+                    report.push(NOPASSWD.at(person.sudo.span, format!("`{}` becomes root without a password", *person.name)));
+                }
+                _ => {}
+            }
+            for group in person.groups.iter().filter(|g| AS_GOOD_AS_ROOT.contains(&g.as_str())) {
+                report.push(POWERFUL_GROUP.at(group.span, format!("members of `{}` are as good as root", **group)));
+            }
+            for key in &person.keys {
+                match bodies.iter().find(|(body, _)| *body == key.body()) {
+                    Some((_, other)) => report.push(SAME_KEY.at(key.span, format!("this key is also `{other}`'s"))),
+                    None => bodies.push((key.value.body(), &person.name.value)),
+                }
+            }
+        }
+    }
+
+    fn plan(&self, facts: &Facts, plan: &mut Plan) -> Result<(), Trouble> {
+        for person in &self.people {
+            let sudo = match *person.sudo {
+                SudoWish::None => Sudo::Nothing,
+                SudoWish::WithPassword => Sudo::WithPassword,
+                SudoWish::WithoutPassword => Sudo::WithoutPassword,
+            };
+            if sudo != Sudo::Nothing {
+                plan.packages.insert(facts.package("sudo")?.to_owned());
+            }
+            plan.accounts.insert(
+                person.name.value.clone(),
+                Account {
+                    keys: person.keys.iter().map(|k| k.value.clone()).collect(),
+                    password: person.password_hash.as_ref().map(|h| h.value.clone()),
+                    sudo,
+                    groups: person.groups.iter().map(|g| g.value.clone()).collect(),
+                    span: person.name.span,
+                },
+            );
+        }
+        if *self.root == RootPassword::Locked {
+            plan.command("accounts", Stage::Apply, template!("accounts/lock-root.sh"), &())?;
+        }
+        Ok(())
+    }
+
+    fn proofs(&self, _: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
+        let mut proofs = Vec::new();
+        if *self.root == RootPassword::Locked {
+            let state = AccountState { user: "root".into(), password: "L".into(), groups: Vec::new(), keys: None };
+            proofs.push(proof("accounts", "root-locked", &["R31", "CIS 5.4.2.4", "passwd(1)"], "root has no password that works", Check::Account(state)));
+        }
+        for (name, account) in &plan.accounts {
+            let state = AccountState {
+                user: name.to_string(),
+                password: if account.password.is_some() { "P" } else { "L" }.into(),
+                groups: account.groups.iter().map(ToString::to_string).collect(),
+                keys: Some(account.keys.iter().map(|k| k.as_str().to_owned()).collect()),
+            };
+            let statement = format!("{name} is there with exactly the keys, the groups and the kind of password of the spec");
+            proofs.push(proof("accounts", &format!("{name}-is-there"), &["R36", "R40", "sshd(8)"], statement, Check::Account(state)));
+            let statement = match account.sudo {
+                Sudo::Nothing => format!("sudo does nothing for {name}"),
+                Sudo::WithPassword => format!("sudo does all for {name}, and asks for the password first"),
+                Sudo::WithoutPassword => format!("sudo does all for {name} without a password"),
+            };
+            let check = Check::Sudo { user: name.to_string(), may: account.sudo };
+            proofs.push(proof("accounts", &format!("{name}-sudo"), &["R40", "ANSSI-BP-028 R39", "sudoers(5)"], statement, check));
+            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && way_in(l, name, account)) else { continue };
+            let login = Login {
+                user: name.to_string(),
+                port: logins.port,
+                with: Credential::ItsKey,
+                from: plan.ssh_from(),
+                succeeds: true,
+            };
+            proofs.push(proof("accounts", &format!("{name}-logs-in"), &["R36", "R37"], format!("{name} logs in with a key"), Check::Login(login)));
+        }
+        Ok(proofs)
+    }
+}

@@ -1,0 +1,139 @@
+//! Things in an intruder's way. One file each; a hurdle brings its lints, its plan and its own proofs.
+//!
+//! To add one: `src/hurdle/NAME.rs`, `templates/NAME/`, `tests/specs/NAME.yaml`, and here a `mod` line and a list line.
+
+pub mod accounts;
+pub mod firewall;
+pub mod ssh;
+pub mod sysctl;
+
+use crate::facts::{Facts, Unknown};
+use crate::plan::Plan;
+use crate::plan::proof::{Check, Proof};
+use crate::report::{Lint, Report};
+use crate::template::TemplateFault;
+use crate::yaml::{Described, FieldDoc, Fields, Node, Read};
+
+/// One hurdle: its struct is its section of the spec.
+pub trait Hurdle {
+    /// Says what is unwise in what the person wrote.
+    fn lint(&self, report: &mut Report);
+    /// Asks the machine for what the section means.
+    ///
+    /// # Errors
+    /// A fact that the image does not say, or a bug of ours.
+    fn plan(&self, facts: &Facts, plan: &mut Plan) -> Result<(), Trouble>;
+    /// What must be seen on the booted machine for the section to have come true. All hurdles have planned by then.
+    ///
+    /// # Errors
+    /// A fact that the image does not say.
+    fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown>;
+}
+
+/// Why a hurdle could not plan. None of it is the person's fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Trouble {
+    /// The image lacks a fact.
+    Unknown(Unknown),
+    /// A template could not be drawn.
+    Template(TemplateFault),
+}
+
+impl std::fmt::Display for Trouble {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Trouble::Unknown(unknown) => unknown.fmt(f),
+            Trouble::Template(fault) => fault.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for Trouble {}
+
+impl From<Unknown> for Trouble {
+    fn from(unknown: Unknown) -> Self {
+        Trouble::Unknown(unknown)
+    }
+}
+
+impl From<TemplateFault> for Trouble {
+    fn from(fault: TemplateFault) -> Self {
+        Trouble::Template(fault)
+    }
+}
+
+/// What `hardtack list` and `hardtack explain` know of a hurdle.
+#[derive(Debug, Clone, Copy)]
+pub struct Manual {
+    /// Its name, and its key in a spec.
+    pub name: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys.
+    pub fields: &'static [FieldDoc],
+    /// The sections inside it: name, what for, keys.
+    pub parts: &'static [Part],
+    /// What it warns of.
+    pub lints: &'static [Lint],
+}
+
+/// A section inside a section, for the manual.
+#[derive(Debug, Clone, Copy)]
+pub struct Part {
+    /// Where it stands: `accounts.people[]`.
+    pub place: &'static str,
+    /// What it is for.
+    pub doc: &'static str,
+    /// Its keys.
+    pub fields: &'static [FieldDoc],
+}
+
+macro_rules! hurdles {
+    ($($name:ident: $section:ty,)+) => {
+        /// The `hurdles:` of a spec. A hurdle that is left out asks nothing of the machine.
+        #[derive(Debug, Clone, PartialEq, Default)]
+        pub struct Hurdles { $(#[doc = concat!("`", stringify!($name), ":`")] pub $name: Option<$section>,)+ }
+
+        impl Hurdles {
+            /// Those that the spec has, in the order in which they plan.
+            #[must_use]
+            pub fn each(&self) -> Vec<(&'static str, &dyn Hurdle)> {
+                let mut all: Vec<(&'static str, &dyn Hurdle)> = Vec::new();
+                $(if let Some(hurdle) = &self.$name { all.push((stringify!($name), hurdle)); })+
+                all
+            }
+        }
+
+        impl Read for Hurdles {
+            fn read(node: &Node, report: &mut Report) -> Option<Self> {
+                let mut fields = Fields::of(node, "hurdles", &[$(stringify!($name)),+], report)?;
+                $(let $name = fields.optional::<Option<$section>>(stringify!($name), || None, report);)+
+                if !fields.good() { return None; }
+                Some(Hurdles { $($name: $name?,)+ })
+            }
+        }
+
+        /// The manual of every hurdle.
+        pub const MANUALS: &[Manual] = &[$(Manual {
+            name: stringify!($name), doc: <$section>::DOC, fields: <$section>::FIELDS, parts: $name::PARTS, lints: $name::LINTS,
+        },)+];
+    };
+}
+
+// In the order in which they plan: the firewall comes last, since it opens what the others have said that they serve.
+hurdles! {
+    accounts: accounts::Accounts,
+    ssh: ssh::Ssh,
+    sysctl: sysctl::Sysctl,
+    firewall: firewall::Firewall,
+}
+
+fn proof(hurdle: &str, what: &str, refs: &[&str], statement: impl Into<String>, check: Check) -> Proof {
+    Proof {
+        id: format!("{hurdle}/{what}"),
+        hurdle: hurdle.to_owned(),
+        refs: refs.iter().map(|r| (*r).to_owned()).collect(),
+        statement: statement.into(),
+        check,
+    }
+}

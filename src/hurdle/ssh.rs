@@ -1,0 +1,312 @@
+//! sshd: who may try, with what, by which algorithms. One drop-in that sorts before every other.
+
+use super::{Hurdle, Part, Trouble, proof};
+use crate::facts::{Facts, Unknown};
+use crate::plan::name::{GroupName, UserName};
+use crate::plan::net::Ports;
+use crate::plan::proof::{Check, Credential, Login, Proof};
+use crate::plan::{LIB, Logins, Plan, Stage};
+use crate::report::{Lint, Report, Severity};
+use crate::yaml::{Node, Read, Spanned, Whole, whole};
+use crate::{choice, section, template};
+use serde::Serialize;
+use std::collections::BTreeMap;
+
+section! {
+    /// sshd: who may log in, with what, by which algorithms.
+    pub struct Ssh as "ssh" {
+        /// The port that sshd listens on.
+        port: Spanned<Port> = Spanned::default_of(Port(22)), or "22";
+        /// Whether root may log in, with a key. A password never lets root in.
+        root_login: Spanned<bool> = Spanned::default_of(false), or "false";
+        /// Whether a password lets a person in.
+        password_login: Spanned<bool> = Spanned::default_of(false), or "false";
+        /// The people who alone may log in.
+        allow_users: Vec<Spanned<UserName>> = Vec::new(), or "anyone with an account";
+        /// The groups whose members alone may log in. Where both lists stand, both must let a person in.
+        allow_groups: Vec<Spanned<GroupName>> = Vec::new(), or "members of any group";
+        /// What is asked beside the key: `none`.
+        second_factor: Spanned<SecondFactor> = Spanned::default_of(SecondFactor::None), or "none";
+        /// Key exchange, ciphers and MACs: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH.
+        algorithms: Spanned<Algorithms> = Spanned::default_of(Algorithms::Modern), or "modern";
+    }
+}
+
+choice! {
+    /// What sshd asks for beside the key.
+    pub enum SecondFactor as "a second factor" {
+        /// Nothing.
+        None => "none",
+    }
+}
+
+choice! {
+    /// A set of algorithms.
+    pub enum Algorithms as "a set of algorithms" {
+        /// Those that ssh-audit finds no fault with.
+        Modern => "modern",
+    }
+}
+
+/// A TCP port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port(pub u16);
+
+impl TryFrom<i128> for Port {
+    type Error = ();
+    fn try_from(v: i128) -> Result<Self, ()> {
+        u16::try_from(v).ok().filter(|p| *p > 0).map(Port).ok_or(())
+    }
+}
+
+impl Whole for Port {
+    const WHAT: &'static str = "a port (1 to 65535)";
+}
+
+impl Read for Port {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        whole(node, report)
+    }
+}
+
+const PASSWORD_LOGIN: Lint = Lint {
+    code: "ssh/password-login",
+    severity: Severity::Warning,
+    finds: "`password_login: true`",
+    why: "a password can be guessed and phished from anywhere that reaches the port; a key cannot",
+    instead: "leave it out, and give people keys",
+    refs: &["R34", "R39", "CIS 5.1.14", "dev-sec sshd-17"],
+};
+const ROOT_LOGIN: Lint = Lint {
+    code: "ssh/root-login",
+    severity: Severity::Warning,
+    finds: "`root_login: true`",
+    why: "nobody knows who root was, and one stolen key is the whole machine",
+    instead: "leave it out; log in as a person and use sudo",
+    refs: &["R30", "CIS 5.1.20", "dev-sec sshd-08"],
+};
+const ANYONE: Lint = Lint {
+    code: "ssh/anyone-may-try",
+    severity: Severity::Warning,
+    finds: "neither `allow_users` nor `allow_groups`",
+    why: "every account of the image and every one that a package brings may log in",
+    instead: "name the people in `allow_users`",
+    refs: &["R32", "CIS 5.1.4"],
+};
+const LOW_PORT: Lint = Lint {
+    code: "ssh/port-above-1023",
+    severity: Severity::Warning,
+    finds: "a port above 1023",
+    why: "any user of the machine can listen there while sshd is down, and collect what people type",
+    instead: "use 22 or another port below 1024, and say in `firewall` who may reach it",
+    refs: &["R11", "ip(7)"],
+};
+
+/// What this hurdle warns of.
+pub const LINTS: &[Lint] = &[PASSWORD_LOGIN, ROOT_LOGIN, ANYONE, LOW_PORT];
+/// The sections inside.
+pub const PARTS: &[Part] = &[];
+
+const DROP_IN: &str = "00-hardtack.conf";
+
+/// One directive and what proves it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Directive {
+    keyword: &'static str,
+    /// The words after it.
+    words: Vec<String>,
+    /// How often `sshd -T` says the keyword: a list of people is one line each.
+    #[serde(skip)]
+    refs: &'static [&'static str],
+    #[serde(skip)]
+    statement: &'static str,
+}
+
+impl Directive {
+    /// What `sshd -T` says for it, a line each.
+    fn effective(&self) -> Vec<String> {
+        if matches!(self.keyword, "AllowUsers" | "AllowGroups") { self.words.clone() } else { vec![self.words.join(" ")] }
+    }
+}
+
+impl Ssh {
+    // The order is that of the file; each is proved by `sshd -T`.
+    fn directives(&self, facts: &Facts) -> Result<Vec<Directive>, Unknown> {
+        let version = facts.version("openssh")?;
+        let since = |major: u32, minor: u32| version >= vec![major, minor];
+        let mut all = Vec::new();
+        let mut say = |keyword, words: &[&str], refs, statement| {
+            all.push(Directive { keyword, words: words.iter().map(|w| (*w).to_owned()).collect(), refs, statement });
+        };
+        let yes_no = |on: bool| if on { "yes" } else { "no" };
+        say("Port", &[&self.port.0.to_string()], &["R11", "sshd_config(5)"], "sshd listens on the port of the spec and on no other");
+        say("PermitRootLogin", &[if *self.root_login { "prohibit-password" } else { "no" }], &["R30", "CIS 5.1.20", "dev-sec sshd-08"], "sshd treats root as the spec says");
+        say("PasswordAuthentication", &[yes_no(*self.password_login)], &["R39", "CIS 5.1.14"], "sshd takes passwords only where the spec says so");
+        // PAM would ask for the same password under this name (R39).
+        say("KbdInteractiveAuthentication", &["no"], &["R39", "sshd_config(5)"], "sshd does not ask for passwords by way of PAM");
+        say("PermitEmptyPasswords", &["no"], &["R39", "CIS 5.1.19"], "sshd never takes an empty password");
+        say("PubkeyAuthentication", &["yes"], &["R34"], "sshd takes keys");
+        if !*self.password_login {
+            say("AuthenticationMethods", &["publickey"], &["R39", "dev-sec sshd-17"], "a key is the only way in");
+        }
+        let users: Vec<_> = self.allow_users.iter().map(|u| u.as_str()).collect();
+        if !users.is_empty() {
+            say("AllowUsers", &users, &["R32", "CIS 5.1.4"], "only the people of the spec may try");
+        }
+        let groups: Vec<_> = self.allow_groups.iter().map(|g| g.as_str()).collect();
+        if !groups.is_empty() {
+            say("AllowGroups", &groups, &["R32", "CIS 5.1.4"], "only members of the groups of the spec may try");
+        }
+        // Explicit lists, never `+` or `-`: those mean something else in each version (R51).
+        let kex = kex(&version).join(",");
+        say("KexAlgorithms", &[&kex], &["R48", "R51", "ssh-audit"], "keys are exchanged by the algorithms of the spec only");
+        say("Ciphers", &[&CIPHERS.join(",")], &["R49", "R51", "ssh-audit"], "the ciphers are those of the spec only");
+        say("MACs", &[&MACS.join(",")], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
+        say("HostKeyAlgorithms", &[&HOST_KEYS.join(",")], &["R48", "ssh-audit"], "the machine shows itself by the algorithms of the spec only");
+        say("PubkeyAcceptedAlgorithms", &[&PERSON_KEYS.join(",")], &["R35", "R48"], "keys are taken by the algorithms of the spec only");
+        if since(9, 1) {
+            say("RequiredRSASize", &["3072"], &["R35", "ANSSI-BP-028 R67"], "RSA keys below 3072 bits are refused");
+        }
+        say("StrictModes", &["yes"], &["R36", "dev-sec sshd-23"], "sshd refuses key files that others can write");
+        say("PermitUserEnvironment", &["no"], &["CIS 5.1.21"], "people cannot set sshd's environment");
+        say("X11Forwarding", &["no"], &["R29", "CIS 5.1.11"], "X11 is not forwarded");
+        say("AllowAgentForwarding", &["no"], &["R29", "dev-sec sshd-45"], "key agents are not forwarded");
+        say("PermitTunnel", &["no"], &["R29", "dev-sec sshd-47"], "sshd makes no tunnels");
+        say("MaxAuthTries", &["4"], &["CIS 5.1.16"], "a connection has four tries");
+        say("LoginGraceTime", &["30"], &["CIS 5.1.13", "dev-sec sshd-29"], "a login takes half a minute at most");
+        say("LogLevel", &["VERBOSE"], &["CIS 5.1.15"], "the log says which key let somebody in");
+        Ok(all)
+    }
+
+    fn drop_in(facts: &Facts) -> Result<String, Unknown> {
+        Ok(format!("{}/{DROP_IN}", facts.path("sshd-config-d")?))
+    }
+}
+
+const CIPHERS: [&str; 6] =
+    ["chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr"];
+const MACS: [&str; 3] = ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com"];
+const HOST_KEYS: [&str; 3] = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
+// Every type that `accounts` takes, so that no key of a spec is turned away here.
+const PERSON_KEYS: [&str; 8] = [
+    "ssh-ed25519", "sk-ssh-ed25519@openssh.com", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com", "rsa-sha2-512", "rsa-sha2-256",
+];
+
+// facts.md A.4 and E.1. A name that a version does not know keeps its sshd from starting.
+fn kex(version: &[u32]) -> Vec<&'static str> {
+    let mut all = Vec::new();
+    if version >= [9, 9].as_slice() {
+        all.extend(["mlkem768x25519-sha256", "sntrup761x25519-sha512"]);
+    }
+    if version >= [8, 5].as_slice() {
+        all.push("sntrup761x25519-sha512@openssh.com");
+    }
+    all.extend(["curve25519-sha256", "curve25519-sha256@libssh.org"]);
+    all
+}
+
+impl Hurdle for Ssh {
+    fn lint(&self, report: &mut Report) {
+        if *self.password_login {
+            report.push(PASSWORD_LOGIN.at(self.password_login.span, "sshd takes passwords"));
+        }
+        if *self.root_login {
+            report.push(ROOT_LOGIN.at(self.root_login.span, "root may log in"));
+        }
+        if self.allow_users.is_empty() && self.allow_groups.is_empty() {
+            report.push(ANYONE.at(None, "anyone with an account may log in"));
+        }
+        if self.port.0 > 1023 {
+            report.push(LOW_PORT.at(self.port.span, format!("any user of the machine can listen on port {}", self.port.0)));
+        }
+    }
+
+    fn plan(&self, facts: &Facts, plan: &mut Plan) -> Result<(), Trouble> {
+        #[derive(Serialize)]
+        struct Holes {
+            directives: Vec<Directive>,
+            expected: Vec<String>,
+            drop_in: String,
+            sshd: String,
+            unit: String,
+            privilege_separation: String,
+            lib: &'static str,
+        }
+        let directives = self.directives(facts)?;
+        // As `sshd -T` says it: in lower case, and up to 10.0 with the old name of prohibit-password.
+        let expected = directives
+            .iter()
+            .flat_map(|d| d.effective().into_iter().map(move |words| format!("{} {words}", d.keyword).to_lowercase()))
+            .collect();
+        let holes = Holes {
+            directives,
+            expected,
+            drop_in: Self::drop_in(facts)?,
+            sshd: facts.path("sshd")?.to_owned(),
+            unit: facts.unit("sshd")?.to_owned(),
+            privilege_separation: facts.path("sshd-privilege-separation")?.to_owned(),
+            lib: LIB,
+        };
+        plan.packages.insert(facts.package("ssh-server")?.to_owned());
+        plan.draw("ssh", Stage::Apply, &holes.drop_in, 0o600, template!("ssh/00-hardtack.conf"), &holes)?;
+        plan.command("ssh", Stage::Apply, template!("ssh/apply.sh"), &holes)?;
+        if facts.has("ssh-socket") && self.port.0 != 22 {
+            // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
+            plan.command("ssh", Stage::Apply, template!("ssh/socket.sh"), &BTreeMap::from([("unit", facts.unit("sshd-socket")?)]))?;
+        }
+        plan.logins = Some(Logins {
+            port: self.port.0,
+            span: self.port.span,
+            users: self.allow_users.iter().map(|u| (u.value.clone(), u.span)).collect(),
+            groups: self.allow_groups.iter().map(|g| (g.value.clone(), g.span)).collect(),
+            passwords: *self.password_login,
+            root: *self.root_login,
+        });
+        plan.services.insert("ssh", Ports::one(self.port.0));
+        Ok(())
+    }
+
+    fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
+        let sshd = facts.path("sshd")?;
+        let mut proofs: Vec<_> = self
+            .directives(facts)?
+            .iter()
+            .map(|d| {
+                let keyword = d.keyword.to_lowercase();
+                let check = Check::Says { command: vec![sshd.to_owned(), "-T".to_owned()], keyword: keyword.clone(), values: d.effective() };
+                proof("ssh", &format!("effective-{keyword}"), d.refs, d.statement, check)
+            })
+            .collect();
+        let check = Check::File { path: Self::drop_in(facts)?, mode: "0600".into(), owner: "root:root".into() };
+        proofs.push(proof("ssh", "drop-in-is-roots", &["CIS 5.1.1"], "only root can read and change the drop-in", check));
+        let check = Check::Unit { unit: facts.unit("sshd")?.to_owned(), active: "active".into(), enabled: None };
+        proofs.push(proof("ssh", "running", &["R11"], "sshd runs", check));
+        let attempt = |user: &str, with, succeeds| Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from: plan.ssh_from(), succeeds });
+        if !*self.root_login {
+            let statement = "root is refused, even with a key that stands in its authorized_keys";
+            proofs.push(proof("ssh", "root-refused", &["R30", "CIS 5.1.20"], statement, attempt("root", Credential::ItsKey, false)));
+        }
+        for name in plan.accounts.keys() {
+            let statement = format!("a key that stands nowhere does not let {name} in");
+            proofs.push(proof("ssh", &format!("strangers-key-refused-for-{name}"), &["R34"], statement, attempt(name.as_str(), Credential::StrangersKey, false)));
+            if !*self.password_login {
+                let statement = format!("the right password does not let {name} in");
+                proofs.push(proof("ssh", &format!("password-refused-for-{name}"), &["R39", "CIS 5.1.14"], statement, attempt(name.as_str(), Credential::ItsPassword, false)));
+            }
+        }
+        Ok(proofs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_version_is_offered_an_algorithm_that_it_does_not_know() {
+        assert_eq!(kex(&[9, 2]).first(), Some(&"sntrup761x25519-sha512@openssh.com"));
+        assert_eq!(kex(&[10, 0]).first(), Some(&"mlkem768x25519-sha256"));
+        assert!(!kex(&[8, 4]).iter().any(|k| k.contains("sntrup")));
+    }
+}

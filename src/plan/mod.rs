@@ -1,0 +1,299 @@
+//! The narrow waist: all that the hurdles ask of a machine. Hurdles meet only here, deliveries see only this.
+
+pub mod credential;
+pub mod lints;
+pub mod name;
+pub mod net;
+pub mod proof;
+
+use crate::report::{Report, Span};
+use crate::template;
+use crate::template::{Template, TemplateFault, render};
+use credential::{PasswordHash, PublicKey};
+use name::{GroupName, HostName, SysctlKey, SysctlValue, UserName};
+use net::{Cidr, Ports, Protocol};
+use proof::{Proof, Sudo};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+/// Where the machine keeps what is ours.
+pub const LIB: &str = "/usr/local/lib/hardtack";
+/// Where it keeps how far the first boot has come.
+pub const STATE: &str = "/var/lib/hardtack";
+
+/// The stages of the first boot that hurdles bring commands and files for. Install and seal are the delivery's own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Stage {
+    /// Before anything listens. Must not need a package, a network or another file than those of this stage.
+    Gate,
+    /// Accounts, files, units. Each command may run twice.
+    Apply,
+    /// When all before has succeeded.
+    Open,
+}
+
+impl Stage {
+    /// Its name on the machine.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Stage::Gate => "gate",
+            Stage::Apply => "apply",
+            Stage::Open => "open",
+        }
+    }
+}
+
+/// A file on the machine, owned by root.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// Permission bits.
+    pub mode: u32,
+    /// Its text.
+    pub text: String,
+    /// From which stage on it is needed.
+    pub stage: Stage,
+    /// Who asked for it.
+    pub hurdle: &'static str,
+    /// The template that it was drawn from.
+    pub template: &'static str,
+}
+
+/// A command of a stage: a POSIX shell script.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Command {
+    /// When it runs.
+    pub stage: Stage,
+    /// Who asked for it.
+    pub hurdle: &'static str,
+    /// The script.
+    pub text: String,
+    /// The template that it was drawn from.
+    pub template: &'static str,
+}
+
+/// A person's account.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Account {
+    /// Keys that let it in.
+    pub keys: Vec<PublicKey>,
+    /// The hash of its password; none is a locked password.
+    pub password: Option<PasswordHash>,
+    /// What sudo lets it do.
+    pub sudo: Sudo,
+    /// Groups beside its own.
+    pub groups: Vec<GroupName>,
+    /// Where it was asked for.
+    pub span: Option<Span>,
+}
+
+/// What sshd lets in.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logins {
+    /// The port that it listens on.
+    pub port: u16,
+    /// Where that was asked for.
+    pub span: Option<Span>,
+    /// Accounts that alone may log in; empty is anyone.
+    pub users: Vec<(UserName, Option<Span>)>,
+    /// Groups whose members alone may log in; empty is anyone.
+    pub groups: Vec<(GroupName, Option<Span>)>,
+    /// Whether a password will do.
+    pub passwords: bool,
+    /// Whether root may log in, with a key.
+    pub root: bool,
+}
+
+/// What a firewall does with what no rule lets in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmatched {
+    /// Says nothing.
+    Drop,
+    /// Says no.
+    Reject,
+}
+
+/// Packets that a firewall lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Open {
+    /// Their protocol.
+    pub protocol: Protocol,
+    /// Their ports on the machine.
+    pub ports: Vec<Ports>,
+    /// Where they may come from; empty is anywhere, in both families.
+    pub from: Vec<Cidr>,
+    /// The interface that they must arrive on.
+    pub interface: Option<String>,
+    /// Whether they are let in from the gate on: only those of ssh are.
+    pub from_the_gate: bool,
+    /// Where that was asked for.
+    pub span: Option<Span>,
+}
+
+/// What a firewall is to do, apart from how its rules are written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    /// What becomes of the rest.
+    pub unmatched: Unmatched,
+    /// What is let in.
+    pub opens: Vec<Open>,
+}
+
+impl Filter {
+    /// Whether a packet may come in.
+    #[must_use]
+    pub fn lets_in(&self, protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>) -> bool {
+        self.opens.iter().any(|o| {
+            o.protocol == protocol
+                && o.ports.iter().any(|p| p.contains(port))
+                && (o.from.is_empty() || o.from.iter().any(|net| net.contains(source)))
+                && (o.interface.is_none() || o.interface.as_deref() == interface)
+        })
+    }
+}
+
+/// Two hurdles, or one twice, asked for the same thing in different ways.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash(pub String);
+
+/// All that is asked of one machine.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The machine's name.
+    pub name: HostName,
+    /// The image that it is for.
+    pub image: String,
+    /// Packages that must be there.
+    pub packages: BTreeSet<String>,
+    /// People, by name.
+    pub accounts: BTreeMap<UserName, Account>,
+    /// Files, by absolute path.
+    pub files: BTreeMap<String, File>,
+    /// Units that are started at every boot.
+    pub units: BTreeSet<String>,
+    /// Kernel parameters.
+    pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
+    /// Commands, in the order of their stages.
+    pub commands: Vec<Command>,
+    /// What hurdles serve, by the names that a firewall rule can use.
+    pub services: BTreeMap<&'static str, Ports>,
+    /// What sshd does, when a hurdle says so.
+    pub logins: Option<Logins>,
+    /// What a firewall does, when there is one.
+    pub filter: Option<Filter>,
+    /// What must be seen.
+    pub proofs: Vec<Proof>,
+    sysctl_d: String,
+    clashes: Vec<Clash>,
+}
+
+impl Plan {
+    /// A machine of which nothing is asked yet. `sysctl_d` is where the image keeps kernel parameters.
+    #[must_use]
+    pub fn new(name: HostName, image: &str, sysctl_d: &str) -> Self {
+        Plan {
+            name,
+            image: image.to_owned(),
+            packages: BTreeSet::new(),
+            accounts: BTreeMap::new(),
+            files: BTreeMap::new(),
+            units: BTreeSet::new(),
+            sysctls: BTreeMap::new(),
+            sysctl_d: sysctl_d.to_owned(),
+            commands: Vec::new(),
+            services: BTreeMap::new(),
+            logins: None,
+            filter: None,
+            proofs: Vec::new(),
+            clashes: Vec::new(),
+        }
+    }
+
+    /// Asks for a file. Another text for a path that is taken is a clash that names both hurdles.
+    pub fn file(&mut self, path: &str, file: File) {
+        match self.files.get(path) {
+            Some(other) if *other == file => {}
+            Some(other) => self.clashes.push(Clash(format!("`{}` and `{}` both write {path}", other.hurdle, file.hurdle))),
+            None => drop(self.files.insert(path.to_owned(), file)),
+        }
+    }
+
+    /// Asks for a file drawn from a template.
+    ///
+    /// # Errors
+    /// A template that cannot be drawn: a bug of ours, or a value that its syntax cannot hold.
+    pub fn draw(&mut self, hurdle: &'static str, stage: Stage, path: &str, mode: u32, template: Template, context: &impl serde::Serialize) -> Result<(), TemplateFault> {
+        let text = render(template, context)?;
+        self.file(path, File { mode, text, stage, hurdle, template: template.name });
+        Ok(())
+    }
+
+    /// Asks for a command of a stage, drawn from a template.
+    ///
+    /// # Errors
+    /// As [`Plan::draw`].
+    pub fn command(&mut self, hurdle: &'static str, stage: Stage, template: Template, context: &impl serde::Serialize) -> Result<(), TemplateFault> {
+        let text = render(template, context)?;
+        self.commands.push(Command { stage, hurdle, text, template: template.name });
+        Ok(())
+    }
+
+    /// Asks for a kernel parameter. Another value for one that is taken is a clash.
+    pub fn sysctl(&mut self, hurdle: &'static str, key: SysctlKey, value: SysctlValue) {
+        if let Some(other) = self.sysctls.insert(key.clone(), value.clone())
+            && other != value
+        {
+            self.clashes.push(Clash(format!("`{hurdle}` wants {key} = {value}, another hurdle wants {other}")));
+        }
+    }
+
+    /// Adds a proof. Two proofs of one name are a clash.
+    pub fn proof(&mut self, proof: Proof) {
+        if self.proofs.iter().any(|p| p.id == proof.id) {
+            self.clashes.push(Clash(format!("two proofs are called {}", proof.id)));
+        }
+        self.proofs.push(proof);
+    }
+
+    /// A network that may reach sshd, IPv4 first; none is anywhere.
+    #[must_use]
+    pub fn ssh_from(&self) -> Option<Cidr> {
+        let port = self.logins.as_ref()?.port;
+        let opens = self.filter.iter().flat_map(|f| &f.opens);
+        let open = opens.filter(|o| o.protocol == Protocol::Tcp && o.ports.iter().any(|p| p.contains(port))).min_by_key(|o| o.interface.is_some())?;
+        open.from.iter().find(|net| net.is_ipv4()).or(open.from.first()).copied()
+    }
+
+    /// Closes the plan: nothing is asked for any more. Judges what belongs to no single hurdle.
+    ///
+    /// # Errors
+    /// Clashes of hurdles: bugs of ours, since no spec should be able to make one.
+    pub fn seal(mut self, report: &mut Report) -> Result<Sealed, Clash> {
+        lints::lint(&self, report);
+        if let Some(clash) = self.clashes.first() {
+            return Err(clash.clone());
+        }
+        if !self.sysctls.is_empty() {
+            // Several hurdles ask for parameters, so the waist writes their one file.
+            let lines: Vec<_> = self.sysctls.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            let context = BTreeMap::from([("lines", lines)]);
+            let path = format!("{}/90-hardtack.conf", self.sysctl_d);
+            self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context).map_err(|e| Clash(e.to_string()))?;
+            self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &()).map_err(|e| Clash(e.to_string()))?;
+        }
+        self.commands.sort_by_key(|c| (c.stage, c.hurdle));
+        self.proofs.sort_by(|a, b| a.id.cmp(&b.id));
+        Ok(Sealed(self))
+    }
+}
+
+/// A plan to which nothing is added any more.
+#[derive(Debug, Clone)]
+pub struct Sealed(Plan);
+
+impl std::ops::Deref for Sealed {
+    type Target = Plan;
+    fn deref(&self) -> &Plan {
+        &self.0
+    }
+}

@@ -1,0 +1,161 @@
+//! Names that land in files of the machine: each type refuses what its target could misread.
+
+use crate::report::{Fault, FromText, shown};
+use serde::{Deserialize, Serialize};
+
+macro_rules! name {
+    ($(#[doc = $doc:literal])+ $name:ident) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The name.
+            #[must_use]
+            pub fn as_str(&self) -> &str { &self.0 }
+        }
+
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result { f.write_str(&self.0) }
+        }
+    };
+}
+
+name! {
+    /// A host name: RFC 1123 labels, lower case, at most 64 characters in all (`HOST_NAME_MAX` of Linux).
+    HostName
+}
+name! {
+    /// An account: what `useradd` of every distribution takes (`[a-z_][a-z0-9_-]*`, at most 32 characters).
+    UserName
+}
+name! {
+    /// A group, by the same rule as an account.
+    GroupName
+}
+name! {
+    /// A network interface: what the kernel takes (at most 15 characters), less what iptables would read as a pattern.
+    Interface
+}
+name! {
+    /// A kernel parameter in dotted form; `*` stands for every interface, as in sysctl.d(5).
+    SysctlKey
+}
+name! {
+    /// The value of a kernel parameter: one line of numbers and words.
+    SysctlValue
+}
+
+impl FromText for HostName {
+    const WHAT: &'static str = "a host name";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let label = |l: &str| {
+            (1..=63).contains(&l.len())
+                && l.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+                && !l.starts_with('-')
+                && !l.ends_with('-')
+        };
+        if text.len() <= 64 && text.split('.').all(label) {
+            return Ok(HostName(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a host name", shown(text)))
+            .help("use lower-case letters, digits and `-` between dots, at most 64 characters: web01"))
+    }
+}
+
+fn account(text: &str, what: &str) -> Result<String, Fault> {
+    let mut bytes = text.bytes();
+    let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
+    if first && text.len() <= 32 && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-') {
+        return Ok(text.to_owned());
+    }
+    Err(Fault::new(format!("`{}` is not {what}", shown(text)))
+        .help("begin with a lower-case letter; then lower-case letters, digits, `_` and `-`, at most 32 characters"))
+}
+
+impl FromText for UserName {
+    const WHAT: &'static str = "a user name";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        account(text, Self::WHAT).map(UserName)
+    }
+}
+
+impl FromText for GroupName {
+    const WHAT: &'static str = "a group name";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        account(text, Self::WHAT).map(GroupName)
+    }
+}
+
+impl FromText for Interface {
+    const WHAT: &'static str = "a network interface";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b".-_".contains(&b));
+        if good && (1..=15).contains(&text.len()) && !text.starts_with(['.', '-']) {
+            return Ok(Interface(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a network interface", shown(text))).help("write its name as `ip link` shows it: enp1s0"))
+    }
+}
+
+impl FromText for SysctlKey {
+    const WHAT: &'static str = "a kernel parameter";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let part = |p: &str| p == "*" || (!p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
+        let parts: Vec<_> = text.split('.').collect();
+        if text.len() <= 120 && parts.len() >= 2 && parts.iter().all(|p| part(p)) && parts[0] != "*" {
+            return Ok(SysctlKey(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a kernel parameter", shown(text))).help("write it with dots: net.ipv4.ip_forward"))
+    }
+}
+
+impl SysctlKey {
+    /// The file under `/proc/sys`, where `*` is a pattern of the shell.
+    #[must_use]
+    pub fn path(&self) -> String {
+        format!("/proc/sys/{}", self.0.replace('.', "/"))
+    }
+}
+
+impl FromText for SysctlValue {
+    const WHAT: &'static str = "a value of a kernel parameter";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b" \t._-/:,".contains(&b));
+        if good && !text.trim().is_empty() && text.len() <= 200 {
+            return Ok(SysctlValue(text.split_whitespace().collect::<Vec<_>>().join(" ")));
+        }
+        Err(Fault::new("this is not a value of a kernel parameter").help("write one line of numbers and words, at most 200 characters"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_takes_what_its_target_takes_and_nothing_else() {
+        fn check<T: FromText>(good: &[&str], bad: &[&str]) {
+            for text in good {
+                assert!(T::from_text(text).is_ok(), "{} refused: {text:?}", T::WHAT);
+            }
+            for text in bad.iter().chain(&["", " ", "a b", "a\nb", "$(x)", "`x`", "{{ x }}", "a'b", "a\"b", "!tag x", "a\0", "é", "../x", "a#b", "a;b"]) {
+                assert!(T::from_text(text).is_err(), "{} accepted: {text:?}", T::WHAT);
+            }
+        }
+        let long = "a".repeat(10_000_000);
+        check::<HostName>(&["web01", "a", "db-1.example.org"], &["-a", "a-", "Web", "a..b", "a_b", &long, &"a".repeat(64)]);
+        check::<UserName>(&["alice", "_x", "a-1", &"a".repeat(32)], &["1a", "Alice", "-a", "a.b", "root:x", &"a".repeat(33), &long]);
+        check::<Interface>(&["eth0", "enp0s3", "br-lan", "eth0.100"], &["eth+", "a/b", &"e".repeat(16), "-i", &long]);
+        check::<SysctlKey>(&["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"], &["ip_forward", "a..b", "*.x", "a.b=c", &long]);
+    }
+
+    #[test]
+    fn a_value_of_a_kernel_parameter_is_one_line() {
+        assert_eq!(SysctlValue::from_text("4096\t87380  6291456").unwrap().as_str(), "4096 87380 6291456");
+        for bad in ["", " ", "1\n2", "$(x)", "a;b", "1=2", "#1"] {
+            assert!(SysctlValue::from_text(bad).is_err(), "{bad:?}");
+        }
+    }
+}

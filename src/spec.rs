@@ -1,0 +1,79 @@
+//! The person's file: image, hurdles and deliveries, to a sealed plan or to a report of all that is wrong.
+
+use crate::delivery::Way;
+use crate::facts::{Facts, ImageName};
+use crate::hurdle::Hurdles;
+use crate::plan::name::HostName;
+use crate::plan::{Plan, Sealed};
+use crate::report::{Fault, FromText, Report, Source};
+use crate::section;
+use crate::yaml::{self, Read, Spanned};
+
+section! {
+    /// One machine.
+    pub struct Spec as "a spec" {
+        /// The version of this format: 1.
+        hardtack: Format;
+        /// The machine's name.
+        name: Spanned<HostName>;
+        /// The image that the machine starts from: `hardtack list images`.
+        image: Spanned<ImageName>;
+        /// What stands in an intruder's way: `hardtack list hurdles`.
+        hurdles: Hurdles = Hurdles::default(), or "none";
+        /// The ways to the machine: `hardtack list deliveries`.
+        deliver: Vec<Spanned<Way>> = vec![Spanned::default_of(Way::CloudInit)], or "[cloud-init]";
+    }
+}
+
+/// The version of the format of a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Format;
+
+impl FromText for Format {
+    const WHAT: &'static str = "the version of the format, 1";
+    const NUMBERS: bool = true;
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        if text == "1" { Ok(Format) } else { Err(Fault::new("this hardtack reads version 1 of the format").help("write `hardtack: 1`")) }
+    }
+}
+
+/// Reads a spec. None when there is an error; the report has all of them, and the lints.
+pub fn read(source: &Source, report: &mut Report) -> Option<Spec> {
+    let node = yaml::parse(&source.text, report)?;
+    let spec = Spec::read(&node, report)?;
+    for (_, hurdle) in spec.hurdles.each() {
+        hurdle.lint(report);
+    }
+    Some(spec)
+}
+
+/// Plans a machine. None when the lints of the whole plan found an error.
+///
+/// # Errors
+/// What is not the person's fault: an image without a fact that a hurdle needs, a template of ours.
+pub fn plan(spec: &Spec, facts: &Facts, report: &mut Report) -> Result<Option<Sealed>, String> {
+    let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
+    let mut plan = Plan::new(spec.name.value.clone(), &facts.name, sysctl_d);
+    // All hurdles plan even where one cannot, so that every missing fact is named at once.
+    let mut troubles: Vec<String> = Vec::new();
+    for (_, hurdle) in spec.hurdles.each() {
+        if let Err(trouble) = hurdle.plan(facts, &mut plan) {
+            troubles.push(trouble.to_string());
+        }
+    }
+    for (_, hurdle) in spec.hurdles.each() {
+        match hurdle.proofs(facts, &plan) {
+            Ok(proofs) => proofs.into_iter().for_each(|p| plan.proof(p)),
+            Err(unknown) => troubles.push(unknown.to_string()),
+        }
+    }
+    for way in &spec.deliver {
+        way.value.delivery().proofs().into_iter().for_each(|p| plan.proof(p));
+    }
+    if !troubles.is_empty() {
+        troubles.dedup();
+        return Err(troubles.join("\n"));
+    }
+    let sealed = plan.seal(report).map_err(|clash| clash.0)?;
+    Ok((!report.has_errors()).then_some(sealed))
+}

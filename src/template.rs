@@ -1,0 +1,128 @@
+//! Text with holes, and the quoting of what falls into them. The one user of minijinja.
+//!
+//! A template is `templates/<hurdle>/<name>.<syntax>`; the last extension says whose syntax it is, and so how a value
+//! is made inert. A value that the syntax cannot hold safely is refused, never passed on.
+
+use minijinja::syntax::SyntaxConfig;
+use minijinja::value::{Serde, Value, ValueKind};
+use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
+use serde::Serialize;
+
+/// A template that is part of the program.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Template {
+    /// Its path under `templates/`.
+    pub name: &'static str,
+    /// Its text.
+    pub text: &'static str,
+}
+
+/// Names a template; it is read when the program is compiled, so one that is missing does not compile.
+#[macro_export]
+macro_rules! template {
+    ($name:literal) => {
+        $crate::template::Template { name: $name, text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name)) }
+    };
+}
+
+/// A template that could not be drawn: ours to mend, or a value that its syntax cannot hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TemplateFault(String);
+
+impl std::fmt::Display for TemplateFault {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TemplateFault {}
+
+/// Draws a template.
+///
+/// # Errors
+/// A name that the context does not have, or a value that the target's syntax cannot hold; the value is not shown.
+pub fn render(template: Template, context: &impl Serialize) -> Result<String, TemplateFault> {
+    let mut env = Environment::new();
+    env.set_undefined_behavior(UndefinedBehavior::Strict);
+    let mut syntax = SyntaxConfig::builder();
+    syntax.keep_trailing_newline(true).trim_blocks(true).lstrip_blocks(true);
+    env.set_syntax(syntax.build().map_err(|e| TemplateFault(e.to_string()))?);
+    env.set_auto_escape_callback(|name| match name.rsplit_once('.').map(|(_, syntax)| syntax) {
+        Some("sh") => AutoEscape::Custom("sh".into()),
+        Some("conf") => AutoEscape::Custom("conf".into()),
+        Some("service") => AutoEscape::Custom("service".into()),
+        Some("rules") => AutoEscape::Custom("rules".into()),
+        Some("nft") => AutoEscape::Custom("nft".into()),
+        _ => AutoEscape::Custom("unknown".into()),
+    });
+    env.set_formatter(|out, state, value| {
+        let syntax = match state.auto_escape() {
+            AutoEscape::Custom(syntax) => syntax.to_string(),
+            _ => "unknown".to_owned(),
+        };
+        let text = text(value)?;
+        out.write_str(&quoted(&syntax, &text).ok_or_else(|| {
+            Error::new(ErrorKind::BadEscape, format!("a value cannot stand in the syntax `{syntax}`"))
+        })?)
+        .map_err(Error::from)
+    });
+    let fault = |e: &Error| {
+        // Not the debug form: it prints the values, and one of them may be a secret.
+        let line = e.line().map_or(String::new(), |l| format!(", line {l}"));
+        TemplateFault(format!("templates/{}{line}: {}", template.name, e.detail().map_or_else(|| e.kind().to_string(), ToOwned::to_owned)))
+    };
+    env.add_template(template.name, template.text).map_err(|e| fault(&e))?;
+    let made = env.get_template(template.name).map_err(|e| fault(&e))?;
+    made.render(Value::from(Serde(context))).map_err(|e| fault(&e))
+}
+
+// Numbers and text only: a bool would print as Python's `True`, and `none` is a hole that nobody filled.
+fn text(value: &Value) -> Result<String, Error> {
+    match value.kind() {
+        ValueKind::String | ValueKind::Number => Ok(value.to_string()),
+        other => Err(Error::new(ErrorKind::InvalidOperation, format!("a {other} cannot be printed"))),
+    }
+}
+
+// Words of these syntaxes have no quoting that every reader agrees on, so only characters that need none may pass.
+fn quoted(syntax: &str, text: &str) -> Option<String> {
+    let only = |extra: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c)).then(|| text.to_owned());
+    match syntax {
+        "sh" if !text.contains(['\0', '\n', '\r']) => shlex::try_quote(text).ok().map(std::borrow::Cow::into_owned),
+        // sshd_config(5), sysctl.d(5): a word ends at a blank; `#`, quotes, `%` and `*` have meanings.
+        "conf" => only("@._:/,+-*"),
+        // systemd.service(5): `%` and `$` are expanded, quotes and backslashes are read.
+        "service" => only("@._:/,+-="),
+        // iptables-restore(8), nft(8).
+        "rules" | "nft" => only("._:/,-"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    fn draw(name: &'static str, text: &'static str, value: &str) -> Result<String, String> {
+        render(Template { name, text }, &BTreeMap::from([("v", value)])).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_value_is_inert_in_the_syntax_that_it_lands_in_or_refused() {
+        assert_eq!(draw("t/a.sh", "echo {{ v }}\n", "$(reboot) 'x'").unwrap(), "echo '$(reboot) '\"'x'\"\n");
+        for (name, bad) in [("t/a.conf", "no\nPermitRootLogin yes"), ("t/a.conf", "a b"), ("t/a.service", "%n"), ("t/a.rules", "-j ACCEPT"), ("t/a.nft", "1;flush"), ("t/a.txt", "x"), ("t/a.sh", "a\nb")] {
+            let fault = draw(name, "{{ v }}", bad).unwrap_err();
+            assert!(fault.starts_with(&format!("templates/{name}, line 1: a value cannot stand")), "{fault}");
+            assert!(!fault.contains(bad), "the value is shown: {fault}");
+        }
+        assert_eq!(draw("t/a.conf", "Port {{ v }}\n", "2222").unwrap(), "Port 2222\n");
+    }
+
+    #[test]
+    fn a_hole_that_nobody_fills_is_a_fault() {
+        assert_eq!(draw("t/a.sh", "a\n{{ nope }}", "x").unwrap_err(), "templates/t/a.sh, line 2: `nope` is undefined");
+        assert!(draw("t/a.sh", "{% if nope %}{% endif %}", "x").is_err());
+        assert!(render(Template { name: "t/a.sh", text: "{{ v }}" }, &BTreeMap::from([("v", true)])).is_err());
+    }
+}

@@ -1,0 +1,630 @@
+//! Text to typed value, with every fault collected and at its place; and back. The one user of the YAML crate.
+//!
+//! serde stops at the first fault of a file. So the text becomes a tree of [`Node`]s first, and a section of the spec
+//! reads itself from the tree through [`Fields`], which goes on after a fault. `section!` writes that reading.
+
+use crate::report::{FromText, Report, Span, did_you_mean, shown};
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use std::collections::BTreeMap;
+use std::ops::Deref;
+
+/// A spec larger than this is not read at all: a machine's spec is some kilobytes.
+pub const LARGEST: u64 = 32 << 20;
+
+/// A value and where it was written. No place means that it is a default.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Spanned<T> {
+    /// The value.
+    pub value: T,
+    /// Where it stands in the spec.
+    pub span: Option<Span>,
+}
+
+impl<T> Spanned<T> {
+    /// A default, written nowhere.
+    pub const fn default_of(value: T) -> Self {
+        Spanned { value, span: None }
+    }
+}
+
+impl<T> Deref for Spanned<T> {
+    type Target = T;
+    fn deref(&self) -> &T {
+        &self.value
+    }
+}
+
+/// A YAML value with its place.
+#[derive(Debug, Clone)]
+pub struct Node {
+    /// Where it stands.
+    pub span: Span,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// The shapes of a YAML value.
+#[derive(Debug, Clone)]
+pub enum Kind {
+    /// Nothing, `~` or `null`.
+    Null,
+    /// `true` or `false`, and nothing else.
+    Bool(bool),
+    /// A whole number.
+    Int(i128),
+    /// A number with a fraction.
+    Float,
+    /// Text.
+    Text(String),
+    /// A sequence.
+    List(Vec<Node>),
+    /// A mapping, in the order written; a key may stand twice.
+    Map(Vec<(Key, Node)>),
+}
+
+/// A key of a mapping.
+#[derive(Debug, Clone)]
+pub struct Key {
+    /// Its text.
+    pub name: String,
+    /// Where it stands.
+    pub span: Span,
+}
+
+impl Kind {
+    /// The shape in a person's words, with its article.
+    #[must_use]
+    pub fn described(&self) -> &'static str {
+        match self {
+            Kind::Null => "nothing",
+            Kind::Bool(_) => "true or false",
+            Kind::Int(_) => "a whole number",
+            Kind::Float => "a number",
+            Kind::Text(_) => "text",
+            Kind::List(_) => "a list",
+            Kind::Map(_) => "a mapping",
+        }
+    }
+}
+
+// The tree as the crate gives it; spans become ours right after.
+enum Raw {
+    Null,
+    Bool(bool),
+    Int(i128),
+    Float,
+    Text(String),
+    List(Vec<serde_yaml::Spanned<Raw>>),
+    Map(Vec<(serde_yaml::Spanned<String>, serde_yaml::Spanned<Raw>)>),
+}
+
+struct RawVisitor;
+
+impl<'de> Visitor<'de> for RawVisitor {
+    type Value = Raw;
+    fn expecting(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        f.write_str("a YAML value")
+    }
+    fn visit_unit<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+    fn visit_none<E>(self) -> Result<Raw, E> {
+        Ok(Raw::Null)
+    }
+    fn visit_some<D: Deserializer<'de>>(self, d: D) -> Result<Raw, D::Error> {
+        d.deserialize_any(self)
+    }
+    fn visit_bool<E>(self, v: bool) -> Result<Raw, E> {
+        Ok(Raw::Bool(v))
+    }
+    fn visit_i64<E>(self, v: i64) -> Result<Raw, E> {
+        Ok(Raw::Int(v.into()))
+    }
+    fn visit_u64<E>(self, v: u64) -> Result<Raw, E> {
+        Ok(Raw::Int(v.into()))
+    }
+    fn visit_i128<E>(self, v: i128) -> Result<Raw, E> {
+        Ok(Raw::Int(v))
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<Raw, E> {
+        Ok(Raw::Float)
+    }
+    fn visit_str<E>(self, v: &str) -> Result<Raw, E> {
+        Ok(Raw::Text(v.to_owned()))
+    }
+    fn visit_string<E>(self, v: String) -> Result<Raw, E> {
+        Ok(Raw::Text(v))
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut a: A) -> Result<Raw, A::Error> {
+        let mut items = Vec::new();
+        while let Some(item) = a.next_element()? {
+            items.push(item);
+        }
+        Ok(Raw::List(items))
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut a: A) -> Result<Raw, A::Error> {
+        let mut pairs = Vec::new();
+        while let Some(key) = a.next_key()? {
+            pairs.push((key, a.next_value()?));
+        }
+        Ok(Raw::Map(pairs))
+    }
+}
+
+impl<'de> Deserialize<'de> for Raw {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Raw, D::Error> {
+        d.deserialize_any(RawVisitor)
+    }
+}
+
+/// Reads a text into a tree. Strict: one document, no anchors, no tags, no tabs before a key, no byte order mark.
+/// Every fault goes into the report.
+pub fn parse(text: &str, report: &mut Report) -> Option<Node> {
+    let first = Span { start: 0, end: text.chars().next().map_or(0, char::len_utf8) };
+    if text.starts_with('\u{feff}') {
+        report.error("spec/byte-order-mark", first, "the file begins with a byte order mark", "save it as UTF-8 without one");
+        return None;
+    }
+    if text.trim().is_empty() {
+        report.error("spec/empty", first, "the file is empty", "`hardtack new` prints a spec to start from");
+        return None;
+    }
+    let options = serde_yaml::options! {
+        strict_booleans: true,
+        leading_zero_numbers_as_strings: true,
+        underscored_numbers_as_strings: true,
+        // Both stand in the tree, so that the second can be shown beside every other fault.
+        duplicate_keys: serde_yaml::options::DuplicateKeyPolicy::LastWins,
+        merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
+        reject_unsupported_tags: true,
+        with_snippet: false,
+        budget: serde_yaml::budget! { max_depth: 64, max_nodes: 250_000, max_anchors: 0, max_aliases: 0 },
+    };
+    match serde_yaml::from_str_with_options::<serde_yaml::Spanned<Raw>>(text, options) {
+        Ok(raw) => {
+            let mut node = convert(raw);
+            if let (Kind::Map(_) | Kind::List(_), Some(at)) = (&node.kind, text.find(|c: char| !c.is_whitespace())) {
+                node.span = Span { start: at, end: at + 1 };
+            }
+            refuse_tabs(text, &node, report);
+            Some(node)
+        }
+        Err(error) => {
+            let (message, help) = words(&error.to_string());
+            report.error("spec/not-yaml", place(text, &error), message, help);
+            None
+        }
+    }
+}
+
+// Characters, as the crate counts them in a scanner's error, where it has no bytes to give.
+fn place(text: &str, error: &serde_yaml::Error) -> Span {
+    let Some(location) = error.location() else { return Span { start: 0, end: 0 } };
+    let span = location.span();
+    let start = span.byte_offset().filter(|at| *at < u64::from(u32::MAX)).map_or_else(
+        || text.char_indices().nth(usize::try_from(span.offset()).unwrap_or(usize::MAX)).map_or(text.len(), |(at, _)| at),
+        |at| usize::try_from(at).unwrap_or(usize::MAX),
+    );
+    Span { start, end: start.saturating_add(usize::try_from(span.len()).unwrap_or(1).clamp(1, 200)) }
+}
+
+// The crate speaks to developers; a person wants to know what to change.
+fn words(error: &str) -> (String, &'static str) {
+    let message = error.rsplit_once(" at line ").map_or(error, |(head, _)| head);
+    let has = |part: &str| message.contains(part);
+    let (message, help) = if has("Anchors") || has("Aliases") || has("alias") || has("anchor") {
+        ("anchors and aliases (`&name`, `*name`) are not allowed here", "write the value out where it is used")
+    } else if has("merge key") || has("Merge") {
+        ("merge keys (`<<:`) are not allowed here", "write the keys out where they are used")
+    } else if has("unsupported tag") {
+        ("tags (`!name`) are not allowed here", "leave the tag out; put quotes around text that begins with `!`")
+    } else if has("Depth") || has("recursion") {
+        ("this is nested too deeply", "a spec is never nested more than a few levels")
+    } else if has("budget") {
+        ("this holds more values than a spec can", "a spec of one machine has some hundred values")
+    } else if has("multiple YAML documents") {
+        ("there is a second document here", "one file is one machine: remove the `---` and what follows it")
+    } else if has("mapping values are not allowed") {
+        ("a `:` is not expected here", "put quotes around text that holds `: `, and check the indentation")
+    } else if has("tab") {
+        ("a tab is used for indentation", "use spaces")
+    } else if has("expected string scalar") {
+        ("a key must be plain text", "write `key: value`")
+    } else {
+        return (format!("this is not YAML: {}", shown(message)), "check quotes, brackets and indentation on this line and the one before");
+    };
+    (message.to_owned(), help)
+}
+
+fn span_of(location: serde_yaml::Location) -> Span {
+    let span = location.span();
+    let start = span.byte_offset().and_then(|v| usize::try_from(v).ok()).unwrap_or(0);
+    let len = span.byte_len().and_then(|v| usize::try_from(v).ok()).unwrap_or(1).max(1);
+    Span { start, end: start + len }
+}
+
+fn convert(raw: serde_yaml::Spanned<Raw>) -> Node {
+    let mut span = span_of(raw.referenced);
+    let kind = match raw.value {
+        Raw::Null => Kind::Null,
+        Raw::Bool(v) => Kind::Bool(v),
+        Raw::Int(v) => Kind::Int(v),
+        Raw::Float => Kind::Float,
+        Raw::Text(v) => Kind::Text(v),
+        Raw::List(items) => Kind::List(items.into_iter().map(convert).collect()),
+        Raw::Map(pairs) => {
+            Kind::Map(pairs.into_iter().map(|(key, value)| (Key { span: span_of(key.referenced), name: key.value }, convert(value))).collect())
+        }
+    };
+    // A block mapping has no width of its own: its first key stands for it.
+    if let Kind::Map(pairs) = &kind
+        && let Some((key, _)) = pairs.first()
+        && span.end - span.start <= 1
+    {
+        span = key.span;
+    }
+    Node { span, kind }
+}
+
+// YAML forbids tabs as indentation; the parser lets some through, and editors show them as anything.
+fn refuse_tabs(text: &str, node: &Node, report: &mut Report) {
+    match &node.kind {
+        Kind::List(items) => items.iter().for_each(|item| refuse_tabs(text, item, report)),
+        Kind::Map(pairs) => {
+            for (key, value) in pairs {
+                let line = text[..key.span.start].rfind('\n').map_or(0, |at| at + 1);
+                let indent = &text[line..key.span.start];
+                if indent.trim_start_matches([' ', '-', '\t']).is_empty()
+                    && let Some(at) = indent.find('\t')
+                {
+                    report.error("spec/tab", Span { start: line + at, end: line + at + 1 }, "a tab is used for indentation", "use spaces");
+                }
+                refuse_tabs(text, value, report);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Something that a spec can hold.
+pub trait Read: Sized {
+    /// Reads it; none when it is faulty, and then the report says why.
+    fn read(node: &Node, report: &mut Report) -> Option<Self>;
+}
+
+fn wrong(node: &Node, wanted: &str, report: &mut Report) {
+    let found = node.kind.described();
+    let help = match &node.kind {
+        Kind::Null => "give it a value, or leave the key out".to_owned(),
+        Kind::Int(_) | Kind::Float | Kind::Bool(_) => "put it in quotes if it is meant as text".to_owned(),
+        _ => String::new(),
+    };
+    report.error("spec/wrong-type", node.span, format!("expected {wanted}, found {found}"), help);
+}
+
+impl<T: FromText> Read for T {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let text = match &node.kind {
+            Kind::Text(text) => text.clone(),
+            Kind::Int(number) if T::NUMBERS => number.to_string(),
+            _ => {
+                wrong(node, T::WHAT, report);
+                return None;
+            }
+        };
+        match T::from_text(&text) {
+            Ok(value) => Some(value),
+            Err(fault) => {
+                report.error("spec/bad-value", node.span, fault.message, fault.help.unwrap_or_default());
+                None
+            }
+        }
+    }
+}
+
+impl Read for bool {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        match &node.kind {
+            Kind::Bool(v) => Some(*v),
+            Kind::Text(text) if matches!(text.to_lowercase().as_str(), "yes" | "no" | "on" | "off" | "y" | "n") => {
+                report.error("spec/wrong-type", node.span, format!("expected true or false, found `{text}`"), "write true or false");
+                None
+            }
+            _ => {
+                wrong(node, "true or false", report);
+                None
+            }
+        }
+    }
+}
+
+/// A whole number with its range, in the words of a message.
+pub trait Whole: TryFrom<i128> {
+    /// "a port (1 to 65535)".
+    const WHAT: &'static str;
+}
+
+/// Reads a whole number.
+pub fn whole<T: Whole>(node: &Node, report: &mut Report) -> Option<T> {
+    let Kind::Int(v) = node.kind else {
+        wrong(node, T::WHAT, report);
+        return None;
+    };
+    let value = T::try_from(v).ok();
+    if value.is_none() {
+        report.error("spec/out-of-range", node.span, format!("expected {}, found {v}", T::WHAT), "");
+    }
+    value
+}
+
+impl Whole for u64 {
+    const WHAT: &'static str = "a whole number, not negative";
+}
+
+impl Read for u64 {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        whole(node, report)
+    }
+}
+
+impl<T: Read> Read for Vec<T> {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Kind::List(items) = &node.kind else {
+            wrong(node, "a list", report);
+            return None;
+        };
+        // Every item is read, so that every faulty one is shown.
+        let read: Vec<_> = items.iter().map(|item| T::read(item, report)).collect();
+        read.into_iter().collect()
+    }
+}
+
+impl<T: Read> Read for Option<T> {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        T::read(node, report).map(Some)
+    }
+}
+
+impl<T: Read> Read for Spanned<T> {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        T::read(node, report).map(|value| Spanned { value, span: Some(node.span) })
+    }
+}
+
+impl<T: Read> Read for BTreeMap<String, T> {
+    fn read(node: &Node, report: &mut Report) -> Option<Self> {
+        let Kind::Map(pairs) = &node.kind else {
+            wrong(node, "a mapping", report);
+            return None;
+        };
+        let mut out = BTreeMap::new();
+        let mut good = true;
+        for (key, value) in pairs {
+            if out.contains_key(&key.name) {
+                report.error("spec/duplicate-key", key.span, format!("`{}` stands here twice", shown(&key.name)), "remove one of them");
+                good = false;
+            }
+            match T::read(value, report) {
+                Some(value) => drop(out.insert(key.name.clone(), value)),
+                None => good = false,
+            }
+        }
+        good.then_some(out)
+    }
+}
+
+/// The keys of a mapping, taken one by one; what is left over is unknown.
+pub struct Fields<'a> {
+    span: Span,
+    what: &'static str,
+    pairs: Vec<(&'a Key, &'a Node)>,
+    good: bool,
+}
+
+impl<'a> Fields<'a> {
+    /// Opens a mapping: refuses another shape, keys that stand twice and keys that nobody knows.
+    pub fn of(node: &'a Node, what: &'static str, known: &[&'static str], report: &mut Report) -> Option<Self> {
+        let Kind::Map(all) = &node.kind else {
+            wrong(node, what, report);
+            return None;
+        };
+        let mut fields = Fields { span: node.span, what, pairs: Vec::new(), good: true };
+        for (key, value) in all {
+            if fields.pairs.iter().any(|(k, _)| k.name == key.name) {
+                report.error("spec/duplicate-key", key.span, format!("`{}` stands here twice", shown(&key.name)), "remove one of them");
+                fields.good = false;
+            } else if known.contains(&key.name.as_str()) {
+                fields.pairs.push((key, value));
+            } else {
+                let help = match did_you_mean(&key.name, known.iter().copied()) {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => format!("known here: {}", known.join(", ")),
+                };
+                report.error("spec/unknown-key", key.span, format!("there is no key `{}` in {what}", shown(&key.name)), help);
+                fields.good = false;
+            }
+        }
+        Some(fields)
+    }
+
+    /// A key that must be there.
+    pub fn required<T: Read>(&mut self, name: &'static str, report: &mut Report) -> Option<T> {
+        match self.pairs.iter().find(|(k, _)| k.name == name) {
+            Some((_, node)) => T::read(node, report),
+            None => {
+                report.error("spec/missing-key", self.span, format!("{} needs the key `{name}`", self.what), format!("add `{name}:`"));
+                None
+            }
+        }
+    }
+
+    /// A key that may be left out; then the default holds.
+    pub fn optional<T: Read>(&mut self, name: &'static str, default: impl FnOnce() -> T, report: &mut Report) -> Option<T> {
+        match self.pairs.iter().find(|(k, _)| k.name == name) {
+            Some((_, node)) => T::read(node, report),
+            None => Some(default()),
+        }
+    }
+
+    /// Whether every key was known and stood once.
+    #[must_use]
+    pub fn good(&self) -> bool {
+        self.good
+    }
+}
+
+/// A key of a section, for `hardtack explain` and for messages.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldDoc {
+    /// The key.
+    pub name: &'static str,
+    /// What it means.
+    pub doc: &'static str,
+    /// What holds when it is left out; none when it must be there.
+    pub default: Option<&'static str>,
+}
+
+/// A section that can tell what it means.
+pub trait Described {
+    /// What the section is for.
+    const DOC: &'static str;
+    /// Its keys, in the order of the file.
+    const FIELDS: &'static [FieldDoc];
+}
+
+/// Writes the struct of a section, its strict reading and its manual from one text: the doc comments are the reference.
+/// `key: Type = default` may be left out; `key: Type` must be there. The default is written as Rust; `or "…"` says it to people.
+#[macro_export]
+macro_rules! section {
+    ($(#[doc = $doc:literal])+ pub struct $name:ident as $what:literal {
+        $($(#[doc = $fdoc:literal])+ $field:ident : $type:ty $(= $default:expr, or $words:literal)?;)*
+    }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, PartialEq)]
+        pub struct $name { $($(#[doc = $fdoc])+ pub $field: $type,)* }
+
+        impl $crate::yaml::Read for $name {
+            fn read(node: &$crate::yaml::Node, report: &mut $crate::report::Report) -> Option<Self> {
+                let mut fields = $crate::yaml::Fields::of(node, $what, &[$(stringify!($field)),*], report)?;
+                $(let $field: Option<$type> = $crate::section!(@read fields, report, $field $(, $default)?);)*
+                if !fields.good() { return None; }
+                Some($name { $($field: $field?,)* })
+            }
+        }
+
+        impl $crate::yaml::Described for $name {
+            const DOC: &'static str = concat!($($doc, "\n"),+);
+            const FIELDS: &'static [$crate::yaml::FieldDoc] = &[$($crate::yaml::FieldDoc {
+                name: stringify!($field), doc: concat!($($fdoc, "\n"),+), default: $crate::section!(@words $($words)?),
+            }),*];
+        }
+    };
+    (@read $fields:ident, $report:ident, $field:ident) => { $fields.required(stringify!($field), $report) };
+    (@read $fields:ident, $report:ident, $field:ident, $default:expr) => { $fields.optional(stringify!($field), || $default, $report) };
+    (@words) => { None };
+    (@words $words:literal) => { Some($words) };
+}
+
+/// Writes an enum whose variants are words of the spec, and its strict reading.
+#[macro_export]
+macro_rules! choice {
+    ($(#[doc = $doc:literal])+ pub enum $name:ident as $what:literal { $($(#[doc = $vdoc:literal])+ $variant:ident => $word:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum $name { $($(#[doc = $vdoc])+ $variant,)+ }
+
+        impl $crate::report::FromText for $name {
+            const WHAT: &'static str = $what;
+            fn from_text(text: &str) -> Result<Self, $crate::report::Fault> {
+                match text {
+                    $($word => Ok($name::$variant),)+
+                    _ => {
+                        let known = [$($word),+];
+                        let help = match $crate::report::did_you_mean(text, known) {
+                            Some(near) => format!("did you mean `{near}`?"),
+                            None => format!("write one of: {}", known.join(", ")),
+                        };
+                        Err($crate::report::Fault::new(format!("`{}` is not {}", $crate::report::shown(text), $what)).help(help))
+                    }
+                }
+            }
+        }
+    };
+}
+
+/// Draws a value as YAML that cloud-init's YAML 1.1 reader reads back as the same value.
+///
+/// # Errors
+/// A value that YAML cannot hold; a bug of ours.
+pub fn emit<T: serde::Serialize>(value: &T) -> Result<String, String> {
+    serde_yaml::to_string(value).map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Source, json};
+
+    section! {
+        /// A sample.
+        pub struct Sample as "a sample" {
+            /// Must be there.
+            port: u64;
+            /// May be left out.
+            on: bool = false, or "false";
+        }
+    }
+
+    fn faults(text: &str) -> Vec<String> {
+        let mut report = Report::default();
+        if let Some(node) = parse(text, &mut report) {
+            let _ = Sample::read(&node, &mut report);
+        }
+        let source = Source { name: "t".into(), text: text.into() };
+        json(&report, &source)
+            .lines()
+            .map(|l| {
+                let v: serde_json::Value = serde_json::from_str(l).unwrap();
+                format!("{}:{} {} {}", v["line"], v["column"], v["code"].as_str().unwrap(), v["message"].as_str().unwrap())
+            })
+            .collect()
+    }
+
+    #[test]
+    fn every_fault_of_a_file_is_shown_in_one_run() {
+        assert_eq!(
+            faults("prot: 1\non: yes\non: true\nx: 2\n"),
+            [
+                "1:1 spec/missing-key a sample needs the key `port`",
+                "1:1 spec/unknown-key there is no key `prot` in a sample",
+                "2:5 spec/wrong-type expected true or false, found `yes`",
+                "3:1 spec/duplicate-key `on` stands here twice",
+                "4:1 spec/unknown-key there is no key `x` in a sample",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_not_a_spec_has_a_place_and_a_word() {
+        let cases = [
+            ("", "1:1 spec/empty the file is empty"),
+            ("  \n", "1:1 spec/empty the file is empty"),
+            ("\u{feff}port: 1\n", "1:1 spec/byte-order-mark the file begins with a byte order mark"),
+            ("port: &x 1\non: *x\n", "1:10 spec/not-yaml anchors and aliases (`&name`, `*name`) are not allowed here"),
+            ("port: !!python/object 1\n", "1:23 spec/not-yaml tags (`!name`) are not allowed here"),
+            ("port: 1\n---\nport: 2\n", "3:1 spec/not-yaml there is a second document here"),
+            ("port: a: b\n", "1:8 spec/not-yaml a `:` is not expected here"),
+            ("- 1\n", "1:1 spec/wrong-type expected a sample, found a list"),
+            ("port:\n", "1:5 spec/wrong-type expected a whole number, not negative, found nothing"),
+            ("port: -1\n", "1:7 spec/out-of-range expected a whole number, not negative, found -1"),
+            ("port: 0x10\non: 1\n", "2:5 spec/wrong-type expected true or false, found a whole number"),
+            ("\tport: 1\n", "1:1 spec/tab a tab is used for indentation"),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(faults(text), [expected], "{text:?}");
+        }
+        let bomb = format!("port: {}1{}\n", "[".repeat(5000), "]".repeat(5000));
+        assert_eq!(faults(&bomb).len(), 1, "{:?}", faults(&bomb));
+        assert_eq!(faults("port: [1\n").len(), 1);
+    }
+}

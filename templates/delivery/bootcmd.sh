@@ -1,0 +1,21 @@
+# hardtack, templates/delivery/bootcmd.sh: the gate, before the network and before write_files.
+# bootcmd runs at every boot. Once the first boot has succeeded, the machine's own units do this, earlier.
+if [ ! -e {{ state }}/sealed ]; then
+  umask 022
+{% for f in files %}
+  mkdir -p {{ f.parent }}
+  cat >{{ f.path }} <<'{{ f.end }}'
+{{ f.text | safe }}{{ f.end }}
+  chmod {{ f.mode }} {{ f.path }}
+{% endfor %}
+{% for c in commands %}
+  sh {{ c }}
+{% endfor %}
+  # With a datasource of the network this runs after the network is up, and the rest of init with it.
+  if [ "$(systemctl is-active cloud-init-local.service)" != activating ]; then
+    mkdir -p /run/systemd/system/{{ unit }}.d
+    printf '[Unit]\nAfter=cloud-init.service cloud-init-network.service\n' >/run/systemd/system/{{ unit }}.d/network.conf
+  fi
+  systemctl daemon-reload
+  systemctl --no-block start {{ unit }}
+fi

@@ -1,0 +1,97 @@
+#!/bin/sh
+# Written by hardtack, from templates/delivery/firstboot.sh: the first boot, stage by stage.
+# firstboot early    before the network: everything, where no package is missing; else all that needs none
+# firstboot late     when the network is up: what is left
+# Each stage may run twice. The seal comes last, so a boot that was cut short is carried on at the next.
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH LC_ALL=C.UTF-8
+umask 022
+digest={{ digest }}
+lib={{ lib }}
+state={{ state }}
+when=${1:-late}
+
+say() {
+    echo "hardtack: $*"
+    [ "$when" = early ] || echo "hardtack: $*" 2>/dev/null >/dev/console || true
+}
+
+fail() {
+    say "FAILED: $*"
+    exit 1
+}
+
+sealed() {
+    [ "$(cat "$state/sealed" 2>/dev/null)" = "$digest" ]
+}
+
+stage() {
+    for command in "$lib/$1.d"/*; do
+        [ -e "$command" ] || continue
+        say "$1: ${command##*/}"
+        sh "$command" || fail "$1: ${command##*/}"
+    done
+}
+
+installed() {
+    if command -v dpkg-query >/dev/null; then
+        # shellcheck disable=SC2016 # a format of dpkg-query, not of the shell
+        [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+    else
+        rpm -q "$1" >/dev/null 2>&1
+    fi
+}
+
+install_packages() {
+    if command -v apt-get >/dev/null; then
+        DEBIAN_FRONTEND=noninteractive
+        export DEBIAN_FRONTEND
+        dpkg --configure -a --force-confold
+        apt-get -q -o DPkg::Lock::Timeout=600 update
+        apt-get -q -y -o DPkg::Lock::Timeout=600 -o Dpkg::Options::=--force-confold install --no-install-recommends "$@"
+    else
+        dnf -y install "$@"
+    fi
+}
+
+mkdir -p "$state" /run/hardtack || fail "cannot write to $state"
+sealed && exit 0
+exec 9>/run/hardtack/firstboot.lock
+flock 9
+sealed && exit 0
+
+if ! sha256sum --status -c "$lib/files.sha256"; then
+    [ "$when" = early ] && say "not all files have arrived yet" && exit 0
+    fail "files are missing or damaged: $(sha256sum --quiet -c "$lib/files.sha256" 2>&1 | tr '\n' ' ')"
+fi
+{% for user in users %}
+id -u {{ user }} >/dev/null 2>&1 || { [ "$when" = early ] && say "not all people are here yet" && exit 0; fail "no account: "{{ user }}; }
+{% endfor %}
+
+stage gate
+
+missing=
+{% for package in packages %}
+installed {{ package }} || missing="$missing "{{ package }}
+{% endfor %}
+if [ -n "$missing" ] && [ "$when" = late ]; then
+    say "install:$missing"
+    # shellcheck disable=SC2086 # names of packages, which hold no blanks
+    install_packages $missing || fail "install:$missing"
+    missing=
+fi
+
+# Units first, so that what apply starts is known; and what a package brought is known as well.
+systemctl daemon-reload
+{% for unit in units %}
+systemctl --quiet enable {{ unit }} || fail "enable: "{{ unit }}
+{% endfor %}
+stage apply
+[ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
+
+: >"$state/provisioned" && sync -f "$state" || fail "cannot write to $state"
+stage open
+
+printf '%s\n' "$digest" >"$state/sealed.new" && sync -f "$state" && mv "$state/sealed.new" "$state/sealed" && sync -f "$state" || fail "cannot seal"
+say "sealed: $digest"

@@ -1,0 +1,53 @@
+#!/bin/sh
+# Written by hardtack, from templates/firewall/firewall.sh.
+# firewall gate    only ssh may come in; needs nothing but a packet filter
+# firewall start   the gate, and all that the spec allows once the first boot has succeeded
+# Each load replaces the old rules in one step. What cannot be loaded leaves the machine shut, never open.
+set -u
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+rules={{ rules }}
+state={{ state }}
+
+say() {
+    echo "hardtack-firewall: $*"
+    echo "hardtack-firewall: $*" 2>/dev/null >/dev/console || true
+}
+
+load() {
+    ip6tables-restore -w 10 <"$rules/$1.v6" && iptables-restore -w 10 <"$rules/$1.v4"
+}
+
+gate() {
+    if load gate; then return 0; fi
+    if nft -f "$rules/gate.nft"; then return 0; fi
+    say "no gate can be set: the network is taken down"
+    for link in /sys/class/net/*; do
+        [ "${link##*/}" = lo ] || ip link set dev "${link##*/}" down
+    done
+    return 1
+}
+
+case ${1:-} in
+gate)
+    gate || exit 1
+    ;;
+start)
+    if [ ! -e "$state/provisioned" ]; then
+        say "the first boot has not succeeded yet: only ssh may come in"
+        gate || exit 1
+    elif load rules; then
+        # Where the gate was nftables' own, it has done its work.
+        if command -v nft >/dev/null; then nft delete table inet hardtack_gate 2>/dev/null || true; fi
+    else
+        say "the rules cannot be loaded: only ssh may come in"
+        gate
+        exit 1
+    fi
+    ;;
+*)
+    echo "usage: ${0##*/} gate|start" >&2
+    exit 2
+    ;;
+esac
+mkdir -p /run/hardtack && : >/run/hardtack/gate

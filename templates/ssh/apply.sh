@@ -1,0 +1,27 @@
+# hardtack, templates/ssh/apply.sh: the drop-in takes effect only when sshd itself agrees with it, word for word.
+# A list with an empty element passes `sshd -t` and loses its tail, so what holds in the end is compared as well.
+mkdir -p {{ privilege_separation }}
+ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || ssh-keygen -A
+drop_in={{ drop_in }}
+chown root:root "$drop_in" && chmod 0600 "$drop_in" || exit 1
+sshd={{ sshd }}
+refuse() {
+    # Not the image's own settings, which may let passwords in: what every sshd knows, and nothing more.
+    mkdir -p {{ lib }}/refused
+    mv -f "$drop_in" {{ lib }}/refused/
+    printf 'PermitRootLogin no\nPasswordAuthentication no\n' >"$drop_in"
+    chmod 0600 "$drop_in"
+    echo "ssh: refused, keys only and no root until this is mended: $1"
+    exit 1
+}
+why=$("$sshd" -t 2>&1) || refuse "$why"
+effective=$("$sshd" -T | tr 'A-Z' 'a-z' | sed 's/without-password/prohibit-password/') || refuse "sshd -T failed"
+while IFS= read -r line; do
+    printf '%s\n' "$effective" | grep -qxF -e "$line" || refuse "sshd does not say: $line"
+done <<'EXPECTED'
+{% for line in expected %}
+{{ line | safe }}
+{% endfor %}
+EXPECTED
+# A daemon that already runs reads it now; sessions that stand are kept. One that does not run yet reads it when it starts.
+if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
