@@ -1,1 +1,3 @@
 //! Byte-exact writers: no clock, no owner, no locale reaches a byte.
+pub mod digest;
+pub mod seed;
