@@ -1,5 +1,6 @@
-//! The archive against independent readers: blkid, fsck.vfat, mtools, isoinfo, xorriso.
+//! The archive against independent readers: blkid, fsck.vfat, mtools, isoinfo, xorriso, sha256sum.
 mod seed;
+mod tree;
 
 use std::ffi::OsStr;
 use std::process::Command;
