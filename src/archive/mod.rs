@@ -1,1 +1,4 @@
 //! Byte-exact writers: no clock, no owner, no locale reaches a byte.
+pub mod digest;
+pub mod seed;
+pub mod tree;
