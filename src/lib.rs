@@ -7,6 +7,7 @@
 //! - 3: [`hurdle`], [`delivery`], [`prove`], which never use one another;
 //! - 4: [`spec`]; 5: [`cli`].
 pub mod archive;
+pub mod cli;
 pub mod delivery;
 pub mod facts;
 pub mod hurdle;

@@ -61,6 +61,10 @@ pub fn render(template: Template, context: &impl Serialize) -> Result<String, Te
             _ => "unknown".to_owned(),
         };
         let text = text(value)?;
+        // `| safe`: text that a template has already drawn, on its way into another one.
+        if value.is_safe() {
+            return out.write_str(&text).map_err(Error::from);
+        }
         out.write_str(&quoted(&syntax, &text).ok_or_else(|| {
             Error::new(ErrorKind::BadEscape, format!("a value cannot stand in the syntax `{syntax}`"))
         })?)

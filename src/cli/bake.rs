@@ -4,6 +4,7 @@ use super::load::{self, Loaded};
 use super::{Stop, USAGE, WELL, environment, new, terminal};
 use crate::archive::tree::Tree;
 use crate::delivery::{self, Payload};
+use crate::plan::proof::Proof;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -23,6 +24,7 @@ pub(super) struct Baked {
     pub(super) loaded: Loaded,
     pub(super) tree: Tree,
     pub(super) digest: String,
+    pub(super) proofs: Vec<Proof>,
 }
 
 /// Bakes, and writes nothing.
@@ -36,8 +38,8 @@ pub(super) fn bake(spec: Option<&Path>, image: Option<&str>, beside: Option<&Pat
     let payload = Payload::new(&loaded.plan, &loaded.facts, epoch).map_err(Stop::bug)?;
     let ways: Vec<_> = loaded.spec.deliver.iter().map(|w| w.value).collect();
     let tree = delivery::bundle(&payload, &loaded.sha256, &ways).map_err(Stop::bug)?;
-    let digest = payload.digest.clone();
-    Ok(Baked { loaded, tree, digest })
+    let (digest, proofs) = (payload.digest.clone(), payload.proofs());
+    Ok(Baked { loaded, tree, digest, proofs })
 }
 
 // A manifest of ours and nothing that only looks like one.

@@ -2,7 +2,7 @@
 
 use super::{Stop, USAGE, WELL, environment, terminal};
 use crate::plan::credential::PublicKey;
-use crate::prove::process;
+use crate::prove::process::Program;
 use crate::report::{FromText, Source};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -34,7 +34,11 @@ fn made_key(beside: &Path) -> Result<PublicKey, Stop> {
     let private = beside.with_file_name(format!("{}-key", beside.file_name().unwrap_or_default().to_string_lossy()));
     let public = private.with_file_name(format!("{}.pub", private.file_name().unwrap_or_default().to_string_lossy()));
     if !public.exists() {
-        process::ssh_keygen(&private, "made by hardtack").map_err(Stop::world)?;
+        Program::new("ssh-keygen")
+            .args(["-q", "-t", "ed25519", "-N", "", "-C", "made-by-hardtack", "-f"])
+            .arg(&private)
+            .output()
+            .map_err(|e| Stop::world(format!("could not make a key: {e:#}")))?;
         terminal::err(&format!("no key in ~/.ssh: made {} (keep it safe; it is the way in) and its .pub\n", private.display()));
     } else {
         terminal::err(&format!("no key in ~/.ssh: using {}\n", public.display()));

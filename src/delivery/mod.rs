@@ -153,6 +153,15 @@ impl<'a> Payload<'a> {
         files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
         Ok(Payload { plan, files, digest, epoch })
     }
+
+    /// What must be seen on the machine: what the hurdles bring, and that this very payload has come to its end.
+    #[must_use]
+    pub fn proofs(&self) -> Vec<Proof> {
+        let mut proofs = self.plan.proofs.clone();
+        proofs.push(sealed(&self.digest));
+        proofs.sort_by(|a, b| a.id.cmp(&b.id));
+        proofs
+    }
 }
 
 fn command_name(hurdle: &str, template: &str) -> String {
@@ -194,7 +203,7 @@ pub fn bundle(payload: &Payload, spec_sha256: &str, ways: &[Way]) -> Result<Tree
             })
         })
         .collect();
-    let proofs = serde_json::to_value(&payload.plan.proofs).map_err(|e| e.to_string())?;
+    let proofs = serde_json::to_value(payload.proofs()).map_err(|e| e.to_string())?;
     let manifest = json!({
         "format": 1, "hardtack": env!("CARGO_PKG_VERSION"), "name": payload.plan.name, "image": payload.plan.image,
         "bundle_sha256": payload.digest, "spec_sha256": spec_sha256,
@@ -217,9 +226,7 @@ fn proof(what: &str, refs: &[&str], statement: &str, script: &str) -> Proof {
     }
 }
 
-/// The proof that the machine carries this very payload and has come to the end of its first boot.
-#[must_use]
-pub fn sealed(digest: &str) -> Proof {
+fn sealed(digest: &str) -> Proof {
     let script = format!("cat {STATE}/sealed 2>&1 && [ \"$(cat {STATE}/sealed)\" = {digest} ]\n");
     proof("sealed", &["R22", "R23"], "the first boot has come to its end with this very bundle", &script)
 }

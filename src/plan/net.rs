@@ -98,6 +98,9 @@ impl FromText for Ports {
 pub struct Cidr(IpNet);
 
 impl Cidr {
+    /// All of IPv4.
+    pub const EVERYWHERE4: Cidr = Cidr(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)));
+
     /// A network that is known to be well formed.
     #[must_use]
     pub fn new(net: IpNet) -> Self {

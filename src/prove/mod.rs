@@ -4,3 +4,5 @@ pub mod process;
 pub mod qemu;
 pub mod guest;
 pub mod wire;
+pub mod judge;
+pub mod verdict;

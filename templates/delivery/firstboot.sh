@@ -90,8 +90,11 @@ systemctl --quiet enable {{ unit }} || fail "enable: "{{ unit }}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
 
-: >"$state/provisioned" && sync -f "$state" || fail "cannot write to $state"
+if ! { : >"$state/provisioned" && sync -f "$state"; }; then fail "cannot write to $state"; fi
 stage open
 
-printf '%s\n' "$digest" >"$state/sealed.new" && sync -f "$state" && mv "$state/sealed.new" "$state/sealed" && sync -f "$state" || fail "cannot seal"
+printf '%s\n' "$digest" >"$state/sealed.new"
+sync -f "$state"
+mv "$state/sealed.new" "$state/sealed" || fail "cannot seal"
+sync -f "$state"
 say "sealed: $digest"

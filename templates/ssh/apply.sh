@@ -15,7 +15,7 @@ refuse() {
     exit 1
 }
 why=$("$sshd" -t 2>&1) || refuse "$why"
-effective=$("$sshd" -T | tr 'A-Z' 'a-z' | sed 's/without-password/prohibit-password/') || refuse "sshd -T failed"
+effective=$("$sshd" -T | tr '[:upper:]' '[:lower:]' | sed 's/without-password/prohibit-password/') || refuse "sshd -T failed"
 while IFS= read -r line; do
     printf '%s\n' "$effective" | grep -qxF -e "$line" || refuse "sshd does not say: $line"
 done <<'EXPECTED'
