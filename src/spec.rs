@@ -2,12 +2,12 @@
 
 use crate::delivery::Way;
 use crate::facts::{Facts, ImageName};
-use crate::hurdle::Hurdles;
+use crate::hurdle::{self, Hurdles};
 use crate::plan::name::HostName;
 use crate::plan::{Plan, Sealed};
 use crate::report::{Fault, FromText, Report, Source};
 use crate::section;
-use crate::yaml::{self, Read, Spanned};
+use crate::yaml::{self, Kind, Read, Spanned};
 
 section! {
     /// One machine.
@@ -40,11 +40,12 @@ impl FromText for Format {
 /// Reads a spec. None when there is an error; the report has all of them, and the lints.
 pub fn read(source: &Source, report: &mut Report) -> Option<Spec> {
     let node = yaml::parse(&source.text, report)?;
-    let spec = Spec::read(&node, report)?;
-    for (_, hurdle) in spec.hurdles.each() {
-        hurdle.lint(report);
+    if let Kind::Map(pairs) = &node.kind
+        && let Some((_, hurdles)) = pairs.iter().find(|(key, _)| key.name == "hurdles")
+    {
+        hurdle::lint(hurdles, report);
     }
-    Some(spec)
+    Spec::read(&node, report)
 }
 
 /// Plans a machine. None when the lints of the whole plan found an error.

@@ -27,6 +27,8 @@ pub const WORLD: u8 = 69;
 /// A bug of ours (`EX_SOFTWARE`).
 pub const BUG: u8 = 70;
 
+const BUG_WORDS: &str = "This is a bug of hardtack, not a fault of yours. Please report it with the spec.";
+
 #[derive(Parser)]
 #[command(name = "hardtack", version, about, max_term_width = 100, arg_required_else_help = true)]
 #[command(long_about = "Bakes hardened first-boot bundles, and proves them by booting them.\n\n\
@@ -75,7 +77,7 @@ impl Stop {
         Stop::Because(WORLD, why.to_string())
     }
     fn bug(why: impl std::fmt::Display) -> Self {
-        Stop::Because(BUG, format!("{why}\nThis is a bug of hardtack, not a fault of yours. Please report it with the spec."))
+        Stop::Because(BUG, format!("{why}\n{BUG_WORDS}"))
     }
 }
 
@@ -91,7 +93,9 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let done = match cli.verb {
+    // A panic is a bug of ours wherever it comes from, and says so; a person's mistake never gets here.
+    std::panic::set_hook(Box::new(|panic| terminal::err(&format!("hardtack: {panic}\n{BUG_WORDS}\n"))));
+    let run = move || match cli.verb {
         Verb::Bake(args) => bake::run(&args),
         Verb::Check(args) => check::run(&args),
         Verb::Prove(args) => prove::run(&args),
@@ -100,7 +104,7 @@ pub fn main() -> ExitCode {
         Verb::List(args) => list::run(&args),
         Verb::Image(args) => image::run(&args),
     };
-    match done {
+    match std::panic::catch_unwind(run).unwrap_or(Err(Stop::Said(BUG))) {
         Ok(code) | Err(Stop::Said(code)) => ExitCode::from(code),
         Err(Stop::Because(code, why)) => {
             terminal::err(&format!("hardtack: {why}\n"));

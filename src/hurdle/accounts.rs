@@ -7,7 +7,7 @@ use crate::plan::lints::way_in;
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::proof::{AccountState, Check, Credential, Login, Proof, Sudo};
 use crate::plan::{Account, Plan, Stage};
-use crate::report::{Lint, Report, Severity};
+use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
 
@@ -123,7 +123,7 @@ const SYSTEM: [&str; 34] = [
 const AS_GOOD_AS_ROOT: [&str; 9] = ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus"];
 
 impl Hurdle for Accounts {
-    fn lint(&self, report: &mut Report) {
+    fn lint(&self, _: Span, report: &mut Report) {
         let mut bodies: Vec<(&str, &UserName)> = Vec::new();
         for (at, person) in self.people.iter().enumerate() {
             if self.people[..at].iter().any(|p| p.name.value == person.name.value) {

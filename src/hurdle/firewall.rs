@@ -6,7 +6,7 @@ use crate::plan::name::Interface;
 use crate::plan::net::{Cidr, FAR, NEIGHBOUR4, NEIGHBOUR6, Ports, Protocol};
 use crate::plan::proof::{Check, Knock, Proof, Reaction};
 use crate::plan::{Filter, LIB, Open, Plan, STATE, Stage, Unmatched};
-use crate::report::{Fault, FromText, Lint, Report, Severity, did_you_mean, shown};
+use crate::report::{Fault, FromText, Lint, Report, Severity, Span, did_you_mean, shown};
 use crate::template::Template;
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
@@ -252,7 +252,7 @@ fn rules(opens: &[&Open], ipv4: bool) -> Vec<Rule> {
 }
 
 impl Hurdle for Firewall {
-    fn lint(&self, report: &mut Report) {
+    fn lint(&self, _: Span, report: &mut Report) {
         for allow in &self.allow {
             if allow.service.is_none() && allow.services.is_empty() && allow.ports.is_empty() {
                 report.push(OPENS_NOTHING.at(allow.span, "this entry does not say what it lets in"));
@@ -326,25 +326,28 @@ impl Hurdle for Firewall {
     }
 }
 
-// The kernel is asked for each rule by name, for the policies, and for how many there are: `iptables -S` writes the same
-// rule in other words, so texts are not compared.
+// The kernel is asked for its rules, and by name for each one that it writes in other words than ours; for the policies,
+// and for how many rules there are, so that one too many is seen as well.
 fn same_rules(family: &str, text: &str) -> String {
     let tool = if family == "v4" { "iptables" } else { "ip6tables" };
-    let mut script = String::from("bad=0\nwrong() { echo \"$1\"; bad=1; }\n");
-    let mut count = std::collections::BTreeMap::new();
+    let mut script = format!(
+        "bad=0\nnl='\n'\nall=\"$nl$({tool} -w 10 -S)$nl\"\nwrong() {{ echo \"$1\"; bad=1; }}\n\
+         has() {{ case \"$all\" in *\"$nl$1$nl\"*) ;; *) return 1 ;; esac; }}\n"
+    );
+    let mut count = 0;
     for line in text.lines() {
         if let Some(rule) = line.strip_prefix("-A ") {
-            *count.entry(rule.split(' ').next().unwrap_or_default()).or_insert(0) += 1;
-            script.push_str(&format!("{tool} -w 10 -C {rule} 2>/dev/null || wrong 'not loaded: {rule}'\n"));
+            count += 1;
+            script.push_str(&format!("has '{line}' || {tool} -w 10 -C {rule} 2>/dev/null || wrong 'not loaded: {rule}'\n"));
         } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|l| l.split_once(' ')) {
             let policy = policy.split(' ').next().unwrap_or_default();
-            script.push_str(&format!("{tool} -w 10 -S {chain} | grep -qx -e '-P {chain} {policy}' || wrong 'the policy of {chain} is not {policy}'\n"));
+            script.push_str(&format!("has '-P {chain} {policy}' || wrong 'the policy of {chain} is not {policy}'\n"));
         }
     }
-    for (chain, wanted) in count {
-        script.push_str(&format!("n=$({tool} -w 10 -S {chain} | grep -c '^-A')\n[ \"$n\" = {wanted} ] || wrong \"{chain} has $n rules, not {wanted}\"\n"));
-    }
-    script.push_str("[ $bad = 0 ] && echo 'all loaded, and no others'\nexit $bad\n");
+    script.push_str(&format!(
+        "n=$(echo \"$all\" | grep -c '^-A')\n[ \"$n\" = {count} ] || wrong \"$n rules are loaded, not {count}\"\n\
+         [ $bad = 0 ] && echo 'all loaded, and no others'\nexit $bad\n"
+    ));
     script
 }
 
@@ -391,7 +394,7 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
     }
     // A port that no rule names, from near and far: something listens there, and only the firewall keeps it shut.
     for protocol in [Tcp, Udp] {
-        let unlisted = (4444..).find(|port| !filter.opens.iter().any(|o| o.protocol == protocol && o.ports.iter().any(|p| p.contains(*port))));
+        let unlisted = (4444..=u16::MAX).chain(1..4444).find(|port| !filter.opens.iter().any(|o| o.protocol == protocol && o.ports.iter().any(|p| p.contains(*port))));
         let Some(port) = unlisted else { continue };
         for source in [FAR[0], FAR[3], IpAddr::V4(NEIGHBOUR4), IpAddr::V6(NEIGHBOUR6)] {
             knock(protocol, port, source, None);

@@ -10,14 +10,14 @@ pub mod sysctl;
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
 use crate::plan::proof::{Check, Proof};
-use crate::report::{Lint, Report};
+use crate::report::{Lint, Report, Span};
 use crate::template::TemplateFault;
-use crate::yaml::{Described, FieldDoc, Fields, Node, Read};
+use crate::yaml::{Described, FieldDoc, Fields, Kind, Node, Read};
 
 /// One hurdle: its struct is its section of the spec.
 pub trait Hurdle {
-    /// Says what is unwise in what the person wrote.
-    fn lint(&self, report: &mut Report);
+    /// Says what is unwise in what the person wrote. `here` is where the section's key stands.
+    fn lint(&self, here: Span, report: &mut Report);
     /// Asks the machine for what the section means.
     ///
     /// # Errors
@@ -101,6 +101,21 @@ macro_rules! hurdles {
                 let mut all: Vec<(&'static str, &dyn Hurdle)> = Vec::new();
                 $(if let Some(hurdle) = &self.$name { all.push((stringify!($name), hurdle)); })+
                 all
+            }
+        }
+
+        /// Lints every section that can be read, so that a fault in one does not hide what is unwise in another.
+        pub fn lint(node: &Node, report: &mut Report) {
+            let Kind::Map(pairs) = &node.kind else { return };
+            for (key, value) in pairs {
+                // What cannot be read has been said when the whole was read.
+                let mut said = Report::default();
+                match key.name.as_str() {
+                    $(stringify!($name) => {
+                        if let Some(hurdle) = <$section>::read(value, &mut said) { hurdle.lint(key.span, report); }
+                    })+
+                    _ => {}
+                }
             }
         }
 

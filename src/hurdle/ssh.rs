@@ -6,7 +6,7 @@ use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::Ports;
 use crate::plan::proof::{Check, Credential, Login, Proof};
 use crate::plan::{LIB, Logins, Plan, Stage};
-use crate::report::{Lint, Report, Severity};
+use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
 use crate::{choice, section, template};
 use serde::Serialize;
@@ -207,7 +207,7 @@ fn kex(version: &[u32]) -> Vec<&'static str> {
 }
 
 impl Hurdle for Ssh {
-    fn lint(&self, report: &mut Report) {
+    fn lint(&self, here: Span, report: &mut Report) {
         if *self.password_login {
             report.push(PASSWORD_LOGIN.at(self.password_login.span, "sshd takes passwords"));
         }
@@ -215,7 +215,7 @@ impl Hurdle for Ssh {
             report.push(ROOT_LOGIN.at(self.root_login.span, "root may log in"));
         }
         if self.allow_users.is_empty() && self.allow_groups.is_empty() {
-            report.push(ANYONE.at(None, "anyone with an account may log in"));
+            report.push(ANYONE.at(Some(here), "anyone with an account may log in"));
         }
         if self.port.0 > 1023 {
             report.push(LOW_PORT.at(self.port.span, format!("any user of the machine can listen on port {}", self.port.0)));

@@ -5,7 +5,7 @@ use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
 use crate::plan::name::{SysctlKey, SysctlValue};
 use crate::plan::proof::{Check, Proof};
-use crate::report::{FromText, Lint, Report, Severity};
+use crate::report::{FromText, Lint, Report, Severity, Span};
 use crate::yaml::{Kind, Node, Read, Spanned};
 use crate::{choice, section};
 use std::collections::BTreeMap;
@@ -156,7 +156,7 @@ impl Sysctl {
 }
 
 impl Hurdle for Sysctl {
-    fn lint(&self, report: &mut Report) {
+    fn lint(&self, _: Span, report: &mut Report) {
         for (key, value) in &self.set.0 {
             if let Some(row) = self.rows().into_iter().find(|row| row.0 == key.as_str() && row.1 != value.as_str()) {
                 report.push(LOOSENED.at(key.span, format!("the baseline sets {} = {}, so that {}", row.0, row.1, row.2)));

@@ -2,8 +2,6 @@
 
 use crate::plan::proof::{AccountState, Check, Sudo};
 use crate::prove::verdict::Judgement;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use std::collections::BTreeMap;
 
 /// How long one question may take on the machine, in its own seconds. A machine under emulation answers each in a few.
@@ -23,13 +21,21 @@ pub fn is_inside(check: &Check) -> bool {
     !matches!(check, Check::Login(_) | Check::Wire(_))
 }
 
-// The question for a proof, for /bin/sh. Two proofs that ask the same share one answer.
-fn question(check: &Check) -> Option<String> {
+/// What the machine is asked.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Question {
+    /// The values of kernel parameters.
+    Kernel(String),
+    /// A script for /bin/sh.
+    Shell(String),
+}
+
+// The question for a proof. Two proofs that ask the same share one answer.
+fn question(check: &Check) -> Option<Question> {
     let word = |w: &str| shlex::try_quote(w).ok().map(std::borrow::Cow::into_owned);
-    Some(match check {
+    Some(Question::Shell(match check {
         Check::Says { command, .. } => command.iter().map(|w| word(w)).collect::<Option<Vec<_>>>()?.join(" "),
-        // The path has no character that the shell reads but `*`, which it is to read (SysctlKey).
-        Check::Sysctl { path, .. } => format!("for f in {path}; do [ -e \"$f\" ] && printf '%s=' \"$f\" && cat \"$f\"; done; true"),
+        Check::Sysctl { path, .. } => return Some(Question::Kernel(path.clone())),
         Check::Unit { unit, .. } => format!("systemctl show -p LoadState,ActiveState,UnitFileState,Result -- {}", word(unit)?),
         Check::File { path, .. } => format!("stat -c '%a %U:%G' -- {}", word(path)?),
         Check::Account(state) => {
@@ -50,29 +56,38 @@ fn question(check: &Check) -> Option<String> {
         }
         Check::Script { script } => script.clone(),
         Check::Login(_) | Check::Wire(_) => return None,
-    })
+    }))
 }
 
-/// One script that asks for all of these proofs.
+/// One script, for bash, that asks for all of these proofs. An answer is a line `number status milliseconds length`
+/// and so many bytes. Programs are started sparingly: under emulation each costs a tenth of a second.
 #[must_use]
 pub fn script(checks: &[&Check]) -> String {
     let mut out = String::from(
-        "ask() {\n\
-           t=$(date +%s%3N)\n\
-           o=$(printf '%s' \"$2\" | base64 -d | timeout 120 /bin/sh 2>&1 | head -c 65536 | base64 -w0; exit ${PIPESTATUS[2]})\n\
-           s=$?\n\
-           printf '%s %s %s %s\\n' \"$1\" \"$s\" \"$(( $(date +%s%3N) - t ))\" \"$o\"\n\
-         }\n",
+        "export LC_ALL=C\n\
+         now() { local t=${EPOCHREALTIME/[.,]/}; echo \"${t%???}\"; }\n\
+         reply() { local o=${2:0:65536}; printf '%s %s %s %s\\n%s\\n' $n \"$1\" $(( $(now) - t )) ${#o} \"$o\"; }\n\
+         ask() { n=$1 t=$(now); local o s; o=$(timeout ",
     );
-    out = out.replace("120", &PATIENCE.to_string());
+    out.push_str(&format!("{PATIENCE} /bin/sh -c \"$2\" 2>&1); s=$?; reply $s \"$o\"; }}\n"));
+    out.push_str(
+        "kernel() { n=$1 t=$(now); local f o=; shift; for f; do [ -e \"$f\" ] && o+=\"$f=$(<\"$f\")\"$'\\n'; done 2>&1; reply 0 \"$o\"; }\n",
+    );
     for (number, question) in questions(checks).iter().enumerate() {
-        out.push_str(&format!("ask {number} {}\n", STANDARD.encode(question)));
+        match question {
+            // The path has no character that the shell reads but `*`, which it is to read (SysctlKey).
+            Question::Kernel(path) => out.push_str(&format!("kernel {number} {path}\n")),
+            Question::Shell(text) => {
+                let quoted = shlex::try_quote(text).map_or_else(|_| "false".into(), std::borrow::Cow::into_owned);
+                out.push_str(&format!("ask {number} {quoted}\n"));
+            }
+        }
     }
     out
 }
 
-fn questions(checks: &[&Check]) -> Vec<String> {
-    let mut all: Vec<String> = checks.iter().filter_map(|c| question(c)).collect();
+fn questions(checks: &[&Check]) -> Vec<Question> {
+    let mut all: Vec<Question> = checks.iter().filter_map(|c| question(c)).collect();
     all.sort();
     all.dedup();
     all
@@ -82,25 +97,30 @@ fn questions(checks: &[&Check]) -> Vec<String> {
 #[must_use]
 pub fn judge(checks: &[&Check], printed: &[u8]) -> Vec<Judgement> {
     let questions = questions(checks);
-    let mut answers: BTreeMap<String, Answer> = BTreeMap::new();
-    for line in String::from_utf8_lossy(printed).lines() {
-        let mut words = line.split(' ');
-        let (Some(number), Some(status), Some(took)) = (words.next(), words.next(), words.next()) else { continue };
-        let text = words.next().unwrap_or_default();
-        let (Ok(number), Ok(status), Ok(bytes)) = (number.parse::<usize>(), status.parse(), STANDARD.decode(text)) else { continue };
-        if let Some(question) = questions.get(number) {
-            let text = String::from_utf8_lossy(&bytes).into_owned();
-            answers.insert(question.clone(), Answer { status, text, took_ms: took.parse().unwrap_or(0) });
-        }
+    let mut answers: BTreeMap<&Question, Answer> = BTreeMap::new();
+    let mut rest = printed;
+    while let Some((head, tail)) = split_line(rest) {
+        let head = String::from_utf8_lossy(head);
+        let words: Vec<usize> = head.split(' ').map_while(|w| w.parse().ok()).collect();
+        let [number, status, took, length] = words[..] else { break };
+        let (Some(question), Some((text, after))) = (questions.get(number), tail.split_at_checked(length)) else { break };
+        let (status, took_ms) = (i32::try_from(status).unwrap_or(i32::MAX), u64::try_from(took).unwrap_or(u64::MAX));
+        answers.insert(question, Answer { status, text: String::from_utf8_lossy(text).into_owned(), took_ms });
+        rest = after.strip_prefix(b"\n").unwrap_or(after);
     }
     checks
         .iter()
-        .map(|check| match question(check).and_then(|q| answers.get(&q)) {
+        .map(|check| match question(check).and_then(|q| answers.get(&q).cloned()) {
             None => Judgement::unknown("the machine did not answer"),
             Some(answer) if answer.status == 124 => Judgement::unknown(format!("no answer within {PATIENCE} s")),
-            Some(answer) => Judgement { took_ms: answer.took_ms, ..look(check, answer) },
+            Some(answer) => Judgement { took_ms: answer.took_ms, ..look(check, &answer) },
         })
         .collect()
+}
+
+fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = bytes.iter().position(|b| *b == b'\n')?;
+    Some((&bytes[..end], &bytes[end + 1..]))
 }
 
 // The last line that says something, made fit for one line of a report.
@@ -280,7 +300,7 @@ mod tests {
     #[test]
     fn the_script_really_asks_and_no_answer_is_lost() {
         let checks = [
-            Check::Script { script: "echo 'a \"b\" $HOME'; exit 3\n".into() },
+            Check::Script { script: "echo 'a \"b\" $HOME é'; echo; echo 0 0 0 9; exit 3\n".into() },
             Check::Says { command: vec!["printf".into(), "Port %s\\n".into(), "2222 x".into()], keyword: "port".into(), values: vec!["2222 X".into()] },
             Check::Sysctl { path: "/proc/sys/kernel/ostype".into(), value: "Linux".into() },
         ];

@@ -110,6 +110,7 @@ fn look(wanted: Reaction, answer: &Answer, dest: IpAddr) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::prove::wire::Why;
     use crate::prove::verdict::Verdict::{Fails, Holds, Unknown};
 
     #[test]
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!(see(Reaction::Silent, Answer::Reset), Fails);
         assert_eq!(see(Reaction::Refused, Answer::Reset), Holds);
         assert_eq!(see(Reaction::Refused, Answer::Silent), Fails);
-        assert_eq!(see(Reaction::Silent, Answer::Unknown("barrier lost")), Unknown);
+        assert_eq!(see(Reaction::Silent, Answer::Unknown(Why::BarrierLost)), Unknown);
     }
 
     #[test]

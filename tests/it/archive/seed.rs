@@ -248,7 +248,7 @@ fn iso_through_xorriso() {
                 let copy = out.join(name);
                 assert!(fs::read(&copy).expect("read") == *data, "{tree} {name}");
                 let found = fs::metadata(&copy).expect("metadata");
-                assert_eq!(found.mtime(), TIME.into(), "{tree} {name}");
+                assert_eq!(found.mtime(), i64::from(TIME), "{tree} {name}");
                 // Joliet has no modes; xorriso makes one up.
                 let mode = if tree == "any" { 0o100_444 } else { 0o100_555 };
                 assert_eq!(found.mode(), mode, "{tree} {name}");

@@ -1,0 +1,125 @@
+//! Every sample on every image: a missing fact is a sentence, and what is written is taken by the target's own parser.
+
+use crate::support::{bake, good, samples};
+use hardtack::facts::Facts;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+/// Runs a real tool on a text, and wants it to be content.
+pub fn content(program: &str, arguments: &[&str], text: &str) {
+    let mut child = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("{program} is needed here, and cannot be run: {e}"));
+    child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+    let done = child.wait_with_output().unwrap();
+    let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+    assert!(done.status.success(), "{program} {arguments:?}: {said}\n{text}");
+}
+
+#[test]
+fn every_sample_can_be_planned_on_every_image() {
+    for (name, path) in samples() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for image in Facts::names() {
+            let (_, _, plan) = good(&text, Some(image));
+            assert!(!plan.proofs.is_empty(), "{name} proves nothing on {image}");
+            for proof in &plan.proofs {
+                assert!(!proof.refs.is_empty(), "{} has no source", proof.id);
+                assert!(proof.id.starts_with(&format!("{}/", proof.hurdle)), "{}", proof.id);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_scripts_are_posix_and_shellcheck_finds_nothing() {
+    for (_, path) in samples() {
+        let (tree, _) = bake(&std::fs::read_to_string(&path).unwrap(), None, &|_| {});
+        for (name, entry) in tree.iter() {
+            let text = String::from_utf8_lossy(&entry.data);
+            if name.contains(".d/") && name.contains("/hardtack/") || text.starts_with("#!/bin/sh") {
+                content("shellcheck", &["-s", "sh", "-"], &text);
+                content("sh", &["-n"], &text);
+            }
+        }
+        let user_data = String::from_utf8_lossy(&tree.get("cloud-init/user-data").unwrap().data).into_owned();
+        let parsed = as_json(&user_data);
+        content("shellcheck", &["-s", "sh", "-e", "SC2129", "-"], parsed["bootcmd"][0].as_str().unwrap());
+    }
+}
+
+/// YAML as cloud-init's own Python reads it.
+pub fn as_json(yaml: &str) -> serde_json::Value {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("data");
+    std::fs::write(&file, yaml).unwrap();
+    let program = "import json, sys, yaml; print(json.dumps(yaml.safe_load(open(sys.argv[1], encoding='utf-8'))))";
+    let done = Command::new("/usr/bin/python3").args(["-c", program]).arg(&file).output().expect("python3 with yaml");
+    assert!(done.status.success(), "{}\n{yaml}", String::from_utf8_lossy(&done.stderr));
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+#[test]
+fn the_kernel_takes_the_rules_and_says_them_back_word_for_word() {
+    for (name, path) in samples() {
+        let (tree, _) = bake(&std::fs::read_to_string(&path).unwrap(), None, &|_| {});
+        for (tool, family) in [("iptables", "v4"), ("ip6tables", "v6")] {
+            for kind in ["gate", "rules"] {
+                let Some(entry) = tree.get(&format!("rootfs/etc/hardtack/firewall/{kind}.{family}")) else { continue };
+                let text = String::from_utf8_lossy(&entry.data).into_owned();
+                let script = format!("{tool}-restore && {tool} -S");
+                let mut child = Command::new("unshare")
+                    .args(["-n", "sh", "-c", &script])
+                    .stdin(Stdio::piped())
+                    .stdout(Stdio::piped())
+                    .spawn()
+                    .expect("unshare, of util-linux");
+                child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
+                let done = child.wait_with_output().unwrap();
+                assert!(done.status.success(), "{name}: {text}");
+                let said = String::from_utf8_lossy(&done.stdout).into_owned();
+                let said: Vec<_> = said.lines().filter(|l| l.starts_with("-A")).collect();
+                let asked: Vec<_> = text.lines().filter(|l| l.starts_with("-A")).collect();
+                assert_eq!(said, asked, "{name} {kind}.{family}");
+            }
+        }
+        if let Some(entry) = tree.get("rootfs/etc/hardtack/firewall/gate.nft") {
+            content("unshare", &["-n", "nft", "-f", "-"], &String::from_utf8_lossy(&entry.data));
+        }
+    }
+}
+
+#[test]
+fn cloud_init_itself_finds_no_fault_in_the_user_data() {
+    for (_, path) in samples() {
+        let (tree, _) = bake(&std::fs::read_to_string(&path).unwrap(), None, &|_| {});
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("user-data");
+        std::fs::write(&file, &tree.get("cloud-init/user-data").unwrap().data).unwrap();
+        let done = Command::new("cloud-init").args(["schema", "--annotate", "-c"]).arg(&file).output().expect("cloud-init");
+        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+        assert!(done.status.success() && !said.to_lowercase().contains("deprecat"), "{said}");
+    }
+}
+
+#[test]
+fn sshd_takes_the_drop_in() {
+    for (name, path) in samples() {
+        // The sshd of this machine is an OpenSSH of 9.2, whose facts are those of debian-12.
+        let (tree, _) = bake(&std::fs::read_to_string(&path).unwrap(), Some("debian-12"), &|_| {});
+        let Some(entry) = tree.get("rootfs/etc/ssh/sshd_config.d/00-hardtack.conf") else { continue };
+        let folder = tempfile::tempdir().unwrap();
+        let (key, config) = (folder.path().join("key"), folder.path().join("config"));
+        let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+        assert!(made.success());
+        let text = format!("HostKey {}\n{}", key.display(), String::from_utf8_lossy(&entry.data));
+        std::fs::write(&config, &text).unwrap();
+        std::fs::create_dir_all("/run/sshd").unwrap();
+        let done = Command::new("/usr/sbin/sshd").args(["-T", "-f"]).arg(&config).output().expect("sshd, of openssh-server");
+        assert!(done.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&done.stderr));
+    }
+}

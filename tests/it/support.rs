@@ -1,0 +1,58 @@
+//! What the tests share: the program, the samples, and bakes in memory.
+
+use hardtack::archive::tree::Tree;
+use hardtack::delivery::{self, Payload};
+use hardtack::facts::Facts;
+use hardtack::plan::proof::Proof;
+use hardtack::plan::{Plan, Sealed};
+use hardtack::report::{Report, Source, human};
+use hardtack::spec::{self, Spec};
+use std::path::{Path, PathBuf};
+
+/// The project's folder.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The program, with nothing of the tester's own: no home, no colour.
+pub fn hardtack() -> assert_cmd::Command {
+    let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("hardtack"));
+    command.env_remove("NO_COLOR").env_remove("SOURCE_DATE_EPOCH");
+    command
+}
+
+/// The samples, by name.
+pub fn samples() -> Vec<(String, PathBuf)> {
+    let mut found: Vec<_> = std::fs::read_dir(root().join("tests/specs"))
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .map(|p| (p.file_stem().unwrap().to_str().unwrap().to_owned(), p))
+        .collect();
+    found.sort();
+    assert!(found.len() >= 5, "the samples are gone");
+    found
+}
+
+/// A spec that must be good, and what is true of its image (or of another one).
+pub fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
+    let source = Source { name: "test.yaml".to_owned(), text: text.to_owned() };
+    let mut report = Report::default();
+    let spec = spec::read(&source, &mut report);
+    let planned = spec.and_then(|spec| {
+        let facts = Facts::load(image.unwrap_or(spec.image.0)).unwrap();
+        let plan = spec::plan(&spec, &facts, &mut report).unwrap_or_else(|e| panic!("{e}"))?;
+        Some((spec, facts, plan))
+    });
+    planned.unwrap_or_else(|| panic!("{}", human(&report, &source, false)))
+}
+
+/// Bakes a plan, broken on purpose where `spoil` says so; and the proofs of what it should have been.
+pub fn bake(text: &str, image: Option<&str>, spoil: &dyn Fn(&mut Plan)) -> (Tree, Vec<Proof>) {
+    let (spec, facts, plan) = good(text, image);
+    let ways: Vec<_> = spec.deliver.iter().map(|w| w.value).collect();
+    let mut broken = (*plan).clone();
+    spoil(&mut broken);
+    let broken = broken.resealed();
+    let payload = Payload::new(&broken, &facts, 0).unwrap();
+    (delivery::bundle(&payload, "", &ways).unwrap(), payload.proofs())
+}
