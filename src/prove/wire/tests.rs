@@ -240,3 +240,57 @@ fn the_thread_ends_with_the_lan() {
     qemu.write_all(&[0xff; 8]).expect("written");
     assert!(!lan.wait(&|| false, &|_| false));
 }
+
+/// A DHCP request of the guest, and what comes back: to whom, of which kind, and with which address.
+fn dhcp(client: [u8; 4], flags: u8, options: &[u8]) -> Option<(IpAddr, u8, Ipv4Addr)> {
+    let mut request = vec![0; 240];
+    request[..3].copy_from_slice(&[1, 1, 6]);
+    request[10] = flags;
+    request[12..16].copy_from_slice(&client);
+    request[236..].copy_from_slice(&[99, 130, 83, 99]);
+    request.extend(options);
+    let (from, to) = ((client, 68).into(), ([255; 4], 67).into());
+    let frame = build::udp((GUEST, our_mac(0)), from, to, &request);
+    let heard = frames::parse(&frame).expect("Ethernet");
+    let answer = Services::new(Network::default()).answer(&heard, &mut Guest::default())?;
+    let Some(Said::Udp { key, payload }) = frames::parse(&answer).map(|heard| heard.said) else {
+        panic!("no datagram: {answer:?}");
+    };
+    let address = Ipv4Addr::new(payload[16], payload[17], payload[18], payload[19]);
+    assert_eq!(
+        (&payload[..1], &payload[240..242]),
+        (&[2][..], &[53, 1][..])
+    );
+    Some((key.ours, payload[242], address))
+}
+
+#[test]
+fn leases_are_given_and_refused() {
+    let Network {
+        guest4, router4, ..
+    } = Network::default();
+    let (own, router, none) = (guest4.octets(), router4.octets(), Ipv4Addr::UNSPECIFIED);
+    let everyone = IpAddr::from([255; 4]);
+    let wants = |address: [u8; 4]| [&[53, 1, 3, 50, 4][..], &address, &[255]].concat();
+    let from = |server: [u8; 4]| [&[53, 1, 3, 50, 4][..], &own, &[54, 4], &server, &[255]].concat();
+    // Discovery, with and without the wish for a broadcast; a request; one to another server.
+    assert_eq!(
+        dhcp([0; 4], 0, &[53, 1, 1]),
+        Some((guest4.into(), 2, guest4))
+    );
+    assert_eq!(dhcp([0; 4], 0x80, &[53, 1, 1]), Some((everyone, 2, guest4)));
+    assert_eq!(
+        dhcp([0; 4], 0, &from(router)),
+        Some((guest4.into(), 5, guest4))
+    );
+    assert_eq!(dhcp([0; 4], 0, &from([198, 18, 0, 2])), None);
+    // The lease of another network; a renewal of ours, straight to us; information only; a release.
+    assert_eq!(
+        dhcp([0; 4], 0, &wants([10, 0, 2, 15])),
+        Some((everyone, 6, none))
+    );
+    assert_eq!(dhcp(own, 0, &[53, 1, 3]), Some((guest4.into(), 5, guest4)));
+    assert_eq!(dhcp(own, 0, &[53, 1, 8]), Some((guest4.into(), 5, none)));
+    assert_eq!(dhcp(own, 0, &[53, 1, 7]), None);
+    assert_eq!(dhcp(own, 0, &[53, 1, 3, 61, 200, 1]), None);
+}
