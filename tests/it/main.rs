@@ -11,3 +11,4 @@ mod matrix;
 mod readme;
 mod reproduce;
 mod support;
+mod wire;
