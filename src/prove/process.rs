@@ -1,10 +1,10 @@
 //! The one place that starts host programs: argv, never a shell; a deadline; the child dies with us.
+mod tools;
+
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
-use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read};
-use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
@@ -16,25 +16,14 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::{Pid, Signal, kill_process_group};
 
+use tools::search_path;
+pub use tools::{find, require};
+
 /// How much of a program's standard error an error repeats.
 const TAIL: usize = 1024;
 
 /// How often a wait looks up to see whether a person pressed Ctrl-C.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Which Debian package brings each program that we may start.
-const PACKAGES: &[(&str, &str)] = &[
-    ("apt-config", "apt"),
-    ("apt-get", "apt"),
-    ("genisoimage", "genisoimage"),
-    ("mcopy", "mtools"),
-    ("mke2fs", "e2fsprogs"),
-    ("mmdebstrap", "mmdebstrap"),
-    ("qemu-img", "qemu-utils"),
-    ("qemu-system-x86_64", "qemu-system-x86"),
-    ("setpriv", "util-linux"),
-    ("tar", "tar"),
-];
 
 /// One run of a host program, to be filled in and started.
 #[derive(Debug)]
@@ -349,59 +338,6 @@ pub fn interrupted() -> bool {
         .is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
-/// Where a program is: on `PATH`, or in the directories of the superuser's programs, which a person's `PATH` on
-/// Debian leaves out.
-pub fn find(program: &str) -> Option<PathBuf> {
-    std::env::split_paths(&search_path())
-        .map(|directory| directory.join(program))
-        .find(|path| {
-            path.metadata()
-                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-        })
-}
-
-/// Make sure that every one of these programs is there; else one sentence with all that are not, and the remedy.
-pub fn require(programs: &[&str]) -> Result<()> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .copied()
-        .filter(|program| find(program).is_none())
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(anyhow!(remedy(&missing)))
-    }
-}
-
-fn remedy(missing: &[&str]) -> String {
-    let mut packages: Vec<&str> = missing
-        .iter()
-        .filter_map(|program| {
-            PACKAGES
-                .iter()
-                .find(|(name, _)| name == program)
-                .map(|(_, package)| *package)
-        })
-        .collect();
-    packages.sort_unstable();
-    packages.dedup();
-    let mut text = format!("could not find {}", missing.join(", "));
-    if !packages.is_empty() {
-        let _ = write!(text, "; on Debian: apt-get install {}", packages.join(" "));
-    }
-    text
-}
-
-fn search_path() -> OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    if !path.is_empty() {
-        path.push(":");
-    }
-    path.push("/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin");
-    path
-}
-
 fn signal_name(signal: Signal) -> &'static str {
     if signal == Signal::KILL {
         "KILL"
@@ -440,94 +376,4 @@ pub fn said(bytes: &[u8]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn sh(script: &str) -> Program {
-        Program::new("sh").args(["-c", script])
-    }
-
-    #[test]
-    fn output_is_all_of_standard_output() -> Result<()> {
-        assert_eq!(sh("printf 'a\\nb'; echo noise >&2").output()?, b"a\nb");
-        Ok(())
-    }
-
-    #[test]
-    fn an_error_ends_with_what_the_program_said() {
-        let told = sh("echo one; echo two >&2; exit 3")
-            .output()
-            .map_err(|e| e.to_string());
-        assert_eq!(told, Err("sh ended with status 3: two".to_owned()));
-    }
-
-    #[test]
-    fn only_the_last_kib_is_repeated() {
-        let told = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1")
-            .output()
-            .map_err(|e| e.to_string());
-        assert_eq!(
-            told.map_err(|e| e.len()),
-            Err("sh ended with status 1: ".len() + TAIL)
-        );
-    }
-
-    #[test]
-    fn the_deadline_reaps_the_whole_family() {
-        let started = Instant::now();
-        let told = sh("sleep 60 & sleep 60")
-            .deadline(Duration::from_millis(300))
-            .output();
-        assert_eq!(
-            told.map_err(|e| e.to_string()),
-            Err("sh did not finish within 0 s".to_owned())
-        );
-        assert!(started.elapsed() < Duration::from_secs(5));
-    }
-
-    #[test]
-    fn lines_come_as_they_are_said() -> Result<()> {
-        let mut heard = Vec::new();
-        sh("echo one; echo two").lines(&mut |line| heard.push(line.to_owned()))?;
-        assert_eq!(heard, ["one", "two"]);
-        Ok(())
-    }
-
-    #[test]
-    fn directory_and_environment_are_as_given() -> Result<()> {
-        let told = sh("echo $PWD $WORD $LC_ALL")
-            .directory(Path::new("/usr"))
-            .environment("WORD", "ship")
-            .output()?;
-        assert_eq!(told, b"/usr ship C.UTF-8\n");
-        Ok(())
-    }
-
-    #[test]
-    fn dropping_ends_a_stubborn_child() -> Result<()> {
-        let log = tempfile::NamedTempFile::new()?;
-        let running = sh("trap '' TERM; echo up; sleep 60")
-            .without_farewell()
-            .start(log.path())?;
-        let entry = PathBuf::from(format!("/proc/{}", running.id()));
-        assert!(entry.exists());
-        drop(running);
-        assert!(!entry.exists());
-        Ok(())
-    }
-
-    #[test]
-    fn all_missing_tools_are_named_at_once() {
-        assert_eq!(
-            remedy(&["mke2fs", "apt-get", "apt-config"]),
-            "could not find mke2fs, apt-get, apt-config; on Debian: apt-get install apt e2fsprogs"
-        );
-        assert_eq!(remedy(&["frobnicate"]), "could not find frobnicate");
-    }
-
-    #[test]
-    fn said_drops_control_characters() {
-        assert_eq!(said(b"\x1b[31mred\x07\n"), ": [31mred");
-        assert_eq!(said(b" \n"), "");
-    }
-}
+mod tests;

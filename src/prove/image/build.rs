@@ -1,0 +1,335 @@
+//! Makes an image: packages to a tarball, the tarball to a file system, the file system to a disk.
+use std::fs::{self, File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, anyhow, bail};
+use rustix::process::geteuid;
+
+use super::sources::{self, Mirrors};
+use super::{Built, CUSTOMISE, LABEL, Package, Record, check_name, digest, directory, fresh, open};
+use crate::facts::Recipe;
+use crate::prove::process::{self, Program};
+
+/// A slow mirror may take this long.
+const PACKAGES_LIMIT: Duration = Duration::from_secs(2 * 3600);
+
+/// Steps of mmdebstrap that it must leave out: the archives are kept for the next build, and we tidy up apt's files
+/// ourselves, so that no apt runs after our hooks.
+const SKIPPED: [&str; 3] = [
+    "--skip=download/empty",
+    "--skip=essential/unlink",
+    "--skip=cleanup/apt",
+];
+
+/// Unpacking and packing half a gigabyte on a slow disk.
+const DISK_LIMIT: Duration = Duration::from_secs(1800);
+
+/// The image of this name, built if the cache has none or only one of another recipe.
+///
+/// Packages come from `mirror` (`URI` or `URI,SECURITY-URI`), else from where this host's own apt takes them.
+/// What is downloaded and half done stays in the cache until the image is whole; an interrupted build goes on from there.
+pub fn build(
+    name: &str,
+    recipe: &Recipe,
+    mirror: Option<&str>,
+    cache: &Path,
+    progress: &mut dyn FnMut(&str),
+) -> Result<Built> {
+    check_name(name)?;
+    process::require(&[
+        "mmdebstrap",
+        "mke2fs",
+        "qemu-img",
+        "tar",
+        "apt-get",
+        "apt-config",
+    ])?;
+    let work = cache.join("build").join(name);
+    fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
+    let _lock = lock(&cache.join("build").join(format!("{name}.lock")), progress)?;
+    // Another build may just have made it.
+    if let Some(built) = open(cache, name)?.filter(|built| fresh(built, recipe)) {
+        return Ok(built);
+    }
+    let mirrors = mirror.map_or_else(Mirrors::of_this_host, Mirrors::given)?;
+    if !mirrors.security() {
+        progress("without security updates: no mirror of them is known");
+    }
+    let rootfs = Rootfs::at(&work, recipe);
+    if rootfs.done() {
+        progress("going on with the packages of an earlier, interrupted build");
+    } else {
+        progress("installing packages");
+        rootfs.make(recipe, &mirrors, &work, progress)?;
+    }
+    let place = directory(cache);
+    fs::create_dir_all(&place).with_context(|| format!("could not make {}", place.display()))?;
+    let temporary = tempfile::Builder::new()
+        .prefix(&format!(".{name}-"))
+        .tempdir_in(&place)?;
+    let fresh = temporary.path().join("image");
+    fs::create_dir(&fresh)?;
+    progress("making the disk");
+    disk(
+        &rootfs.tarball,
+        recipe.disk_mib,
+        temporary.path(),
+        &fresh.join("disk.qcow2"),
+    )?;
+    fs::copy(only(&rootfs.boot, "vmlinuz-")?, fresh.join("vmlinuz"))?;
+    fs::copy(only(&rootfs.boot, "initrd.img-")?, fresh.join("initrd"))?;
+    let record = Record {
+        recipe: digest(recipe),
+        suite: recipe.suite.clone(),
+        security: mirrors.security(),
+        built: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default()
+            .as_secs(),
+        packages: packages(
+            &fs::read_to_string(&rootfs.status).context("could not read the list of packages")?,
+        ),
+    };
+    // Last, for an image without a record is none.
+    fs::write(
+        fresh.join("image.json"),
+        serde_json::to_string_pretty(&record)? + "\n",
+    )?;
+    replace(&fresh, &place.join(name), &temporary.path().join("old"))?;
+    fs::remove_dir_all(&work).with_context(|| format!("could not tidy up {}", work.display()))?;
+    open(cache, name)?.ok_or_else(|| anyhow!("the image {name} vanished while it was built"))
+}
+
+/// Hold the file's lock until the value is dropped; the kernel lets go of it when we die.
+fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<File> {
+    let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
+    let mut told = false;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::Error(error)) => {
+                return Err(error).context("could not lock the build");
+            }
+            Err(TryLockError::WouldBlock) if process::interrupted() => bail!("interrupted"),
+            Err(TryLockError::WouldBlock) => {
+                if !told {
+                    progress("waiting for another build of the same image");
+                    told = true;
+                }
+                std::thread::sleep(Duration::from_millis(200));
+            }
+        }
+    }
+}
+
+/// The result of the long part, which an interrupted build leaves behind.
+struct Rootfs {
+    /// Everything that the image holds.
+    tarball: PathBuf,
+    /// Its /boot.
+    boot: PathBuf,
+    /// Its dpkg status.
+    status: PathBuf,
+}
+
+impl Rootfs {
+    fn at(work: &Path, recipe: &Recipe) -> Self {
+        let digest = &digest(recipe)[..16];
+        Rootfs {
+            tarball: work.join(format!("{digest}.tar")),
+            boot: work.join(format!("{digest}.boot")),
+            status: work.join(format!("{digest}.status")),
+        }
+    }
+
+    fn done(&self) -> bool {
+        self.tarball.exists()
+    }
+
+    fn make(
+        &self,
+        recipe: &Recipe,
+        mirrors: &Mirrors,
+        work: &Path,
+        progress: &mut dyn FnMut(&str),
+    ) -> Result<()> {
+        let root = geteuid().is_root();
+        let archives = work.join("archives");
+        fs::create_dir_all(archives.join("partial"))?;
+        let _ = fs::remove_dir_all(&self.boot);
+        fs::create_dir_all(&self.boot)?;
+        let part = self.tarball.with_extension("part");
+        let mut program = Program::new("mmdebstrap")
+            .args(["--variant=minbase", "--format=tar"])
+            .arg(if root {
+                "--mode=root"
+            } else {
+                "--mode=unshare"
+            })
+            .args(SKIPPED)
+            .arg(format!("--include={}", recipe.packages.join(",")));
+        for option in sources::options_of_this_host()? {
+            program = program.arg(format!("--aptopt={option}"));
+        }
+        for hook in hooks(root, &archives, &self.boot, &self.status)? {
+            program = program.arg(hook);
+        }
+        program
+            .args([recipe.suite.as_str(), &part.to_string_lossy()])
+            .args(mirrors.lines(recipe))
+            .deadline(PACKAGES_LIMIT)
+            .lines(&mut |line| {
+                if let Some(line) = milestone(line) {
+                    progress(line);
+                }
+            })
+            .with_context(|| format!("could not install the packages of {}", recipe.suite))?;
+        fs::rename(&part, &self.tarball).context("could not keep the packages")
+    }
+}
+
+/// Of all that mmdebstrap says, what a waiting person wants to read: its stages and warnings, not the text of its hooks.
+fn milestone(line: &str) -> Option<&str> {
+    if line.starts_with("W: ") {
+        return Some(line);
+    }
+    line.strip_prefix("I: ")
+        .filter(|line| !line.starts_with("running "))
+}
+
+/// What mmdebstrap shall do beside installing. Its hooks are shell, so a path in them is quoted, and the only
+/// script is a constant.
+fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
+    let quoted = |path: &Path| -> Result<String> {
+        let text = path
+            .to_str()
+            .with_context(|| format!("{} is not UTF-8", path.display()))?;
+        Ok(shlex::try_quote(text)
+            .with_context(|| format!("{text} holds a NUL"))?
+            .into_owned())
+    };
+    let (archives, boot, status) = (quoted(archives)?, quoted(boot)?, quoted(status)?);
+    let inside = "/var/cache/apt/archives";
+    let mut hooks = if root {
+        // Bound into mmdebstrap's own mount namespace: what is downloaded stays, however the build ends.
+        vec![
+            format!(
+                "--setup-hook=mkdir -p \"$1\"{inside} && mount --bind {archives} \"$1\"{inside}"
+            ),
+            format!("--customize-hook=umount \"$1\"{inside}"),
+        ]
+    } else {
+        // The namespace's root may not write to our files; the special hooks copy from outside it.
+        vec![
+            format!("--setup-hook=mkdir -p \"$1\"{inside}"),
+            format!("--setup-hook=sync-in {archives} {inside}"),
+            format!("--essential-hook=sync-out {inside} {archives}"),
+            format!("--customize-hook=sync-out {inside} {archives}"),
+            format!("--customize-hook=rm -rf \"$1\"{inside} && mkdir -p \"$1\"{inside}/partial"),
+        ]
+    };
+    hooks.push(format!("--customize-hook={CUSTOMISE}"));
+    hooks.push(format!("--customize-hook=sync-out /boot {boot}"));
+    hooks.push(format!(
+        "--customize-hook=download /var/lib/dpkg/status {status}"
+    ));
+    Ok(hooks)
+}
+
+/// A labelled ext4 file system in a qcow2 file. No loop device and no mount: mke2fs fills it by itself.
+fn disk(tarball: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
+    let raw = temporary.join("raw");
+    File::create(&raw)?
+        .set_len(mib << 20)
+        .context("could not make the disk")?;
+    let source = if geteuid().is_root() {
+        let tree = temporary.join("tree");
+        fs::create_dir(&tree)?;
+        // File capabilities are extended attributes.
+        Program::new("tar")
+            .args([
+                "--extract",
+                "--preserve-permissions",
+                "--same-owner",
+                "--numeric-owner",
+                "--xattrs",
+            ])
+            .args(["--xattrs-include=*", "--directory"])
+            .args([&tree, Path::new("--file"), tarball])
+            .deadline(DISK_LIMIT)
+            .output()?;
+        tree
+    } else {
+        // Only root may unpack owners; mke2fs from 1.47.1 on reads the tarball itself.
+        tarball.to_owned()
+    };
+    Program::new("mke2fs")
+        .args(["-q", "-F", "-t", "ext4", "-L", LABEL, "-d"])
+        .args([&source, &raw])
+        .deadline(DISK_LIMIT)
+        .output()
+        .with_context(|| match geteuid().is_root() {
+            true => "could not fill the file system".to_owned(),
+            false => {
+                "could not fill the file system (without root this needs e2fsprogs 1.47.1 or later)"
+                    .to_owned()
+            }
+        })?;
+    Program::new("qemu-img")
+        .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
+        .args([raw.as_path(), disk])
+        .deadline(DISK_LIMIT)
+        .output()?;
+    Ok(())
+}
+
+/// The one file in `directory` whose name begins so.
+fn only(directory: &Path, prefix: &str) -> Result<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(directory)
+        .with_context(|| format!("could not list {}", directory.display()))?
+    {
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(prefix) {
+            found.push(entry.path());
+        }
+    }
+    match found.as_slice() {
+        [one] => Ok(one.clone()),
+        [] => bail!("the packages brought no {prefix}*: does the recipe name a kernel?"),
+        _ => bail!("the packages brought more than one {prefix}*: the recipe must name one kernel"),
+    }
+}
+
+/// Installed packages of a dpkg status file.
+fn packages(status: &str) -> Vec<Package> {
+    let mut packages: Vec<Package> = status
+        .split("\n\n")
+        .filter_map(|stanza| {
+            let field = |name: &str| {
+                stanza
+                    .lines()
+                    .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
+            };
+            (field("Status")? == "install ok installed").then_some(Package {
+                name: field("Package")?.to_owned(),
+                version: field("Version")?.to_owned(),
+            })
+        })
+        .collect();
+    packages.sort_by(|a, b| a.name.cmp(&b.name));
+    packages
+}
+
+/// Put `fresh` in the place of `place`. A crash in between leaves no image, never half of one.
+fn replace(fresh: &Path, place: &Path, old: &Path) -> Result<()> {
+    if place.exists() {
+        fs::rename(place, old).context("could not move the old image away")?;
+    }
+    fs::rename(fresh, place)
+        .with_context(|| format!("could not move the image to {}", place.display()))
+}
+
+#[cfg(test)]
+mod tests;
