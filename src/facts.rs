@@ -153,7 +153,9 @@ impl Facts {
     }
 
     fn find<'a>(&self, kind: &str, map: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str, Unknown> {
-        map.get(key).map(String::as_str).ok_or_else(|| Unknown { image: self.name.clone(), fact: format!("{kind}.{key}") })
+        map.get(key)
+            .map(String::as_str)
+            .ok_or_else(|| Unknown { image: self.name.clone(), fact: format!("{kind}.{key}") })
     }
 
     /// The package for something: `ssh-server`.
@@ -247,7 +249,10 @@ mod tests {
         for name in Facts::names() {
             let facts = Facts::load(name).unwrap_or_else(|e| panic!("{e}"));
             assert!(facts.version("openssh").unwrap() >= vec![8, 7], "{name}");
-            assert_eq!(facts.unit("nope").unwrap_err().to_string(), format!("images/{name}.yaml does not say `units.nope`"));
+            assert_eq!(
+                facts.unit("nope").unwrap_err().to_string(),
+                format!("images/{name}.yaml does not say `units.nope`")
+            );
             assert_eq!(facts.booted(), facts.recipe().is_some(), "{name}: what is booted here is built here");
         }
     }

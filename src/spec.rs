@@ -33,7 +33,11 @@ impl FromText for Format {
     const WHAT: &'static str = "the version of the format, 1";
     const NUMBERS: bool = true;
     fn from_text(text: &str) -> Result<Self, Fault> {
-        if text == "1" { Ok(Format) } else { Err(Fault::new("this hardtack reads version 1 of the format").help("write `hardtack: 1`")) }
+        if text == "1" {
+            Ok(Format)
+        } else {
+            Err(Fault::new("this hardtack reads version 1 of the format").help("write `hardtack: 1`"))
+        }
     }
 }
 

@@ -21,7 +21,10 @@ pub struct Template {
 #[macro_export]
 macro_rules! template {
     ($name:literal) => {
-        $crate::template::Template { name: $name, text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name)) }
+        $crate::template::Template {
+            name: $name,
+            text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name)),
+        }
     };
 }
 
@@ -73,7 +76,11 @@ pub fn render(template: Template, context: &impl Serialize) -> Result<String, Te
     let fault = |e: &Error| {
         // Not the debug form: it prints the values, and one of them may be a secret.
         let line = e.line().map_or(String::new(), |l| format!(", line {l}"));
-        TemplateFault(format!("templates/{}{line}: {}", template.name, e.detail().map_or_else(|| e.kind().to_string(), ToOwned::to_owned)))
+        TemplateFault(format!(
+            "templates/{}{line}: {}",
+            template.name,
+            e.detail().map_or_else(|| e.kind().to_string(), ToOwned::to_owned)
+        ))
     };
     env.add_template(template.name, template.text).map_err(|e| fault(&e))?;
     let made = env.get_template(template.name).map_err(|e| fault(&e))?;
@@ -90,7 +97,8 @@ fn text(value: &Value) -> Result<String, Error> {
 
 // Words of these syntaxes have no quoting that every reader agrees on, so only characters that need none may pass.
 fn quoted(syntax: &str, text: &str) -> Option<String> {
-    let only = |extra: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c)).then(|| text.to_owned());
+    let only =
+        |extra: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || extra.contains(c)).then(|| text.to_owned());
     match syntax {
         "sh" if !text.contains(['\0', '\n', '\r']) => shlex::try_quote(text).ok().map(std::borrow::Cow::into_owned),
         // sshd_config(5), sysctl.d(5): a word ends at a blank; `#`, quotes, `%` and `*` have meanings.
@@ -115,7 +123,15 @@ mod tests {
     #[test]
     fn a_value_is_inert_in_the_syntax_that_it_lands_in_or_refused() {
         assert_eq!(draw("t/a.sh", "echo {{ v }}\n", "$(reboot) 'x'").unwrap(), "echo '$(reboot) '\"'x'\"\n");
-        for (name, bad) in [("t/a.conf", "no\nPermitRootLogin yes"), ("t/a.conf", "a b"), ("t/a.service", "%n"), ("t/a.rules", "-j ACCEPT"), ("t/a.nft", "1;flush"), ("t/a.txt", "x"), ("t/a.sh", "a\nb")] {
+        for (name, bad) in [
+            ("t/a.conf", "no\nPermitRootLogin yes"),
+            ("t/a.conf", "a b"),
+            ("t/a.service", "%n"),
+            ("t/a.rules", "-j ACCEPT"),
+            ("t/a.nft", "1;flush"),
+            ("t/a.txt", "x"),
+            ("t/a.sh", "a\nb"),
+        ] {
             let fault = draw(name, "{{ v }}", bad).unwrap_err();
             assert!(fault.starts_with(&format!("templates/{name}, line 1: a value cannot stand")), "{fault}");
             assert!(!fault.contains(bad), "the value is shown: {fault}");

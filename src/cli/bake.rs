@@ -61,6 +61,9 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         baked.loaded.facts.name,
         &baked.digest[..12]
     ));
-    terminal::err(&format!("attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove\n", dir.display()));
+    terminal::err(&format!(
+        "attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove\n",
+        dir.display()
+    ));
     Ok(WELL)
 }

@@ -20,7 +20,11 @@ pub(super) fn lints() -> impl Iterator<Item = &'static Lint> {
 
 fn fields(out: &mut String, fields: &[FieldDoc]) {
     for f in fields {
-        out.push_str(&format!("  {}:  {}\n", f.name, f.default.map_or("must be there".to_owned(), |d| format!("left out: {d}"))));
+        out.push_str(&format!(
+            "  {}:  {}\n",
+            f.name,
+            f.default.map_or("must be there".to_owned(), |d| format!("left out: {d}"))
+        ));
         for line in f.doc.lines() {
             out.push_str(&format!("      {}\n", line.trim()));
         }
@@ -71,7 +75,10 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         terminal::out(&lint(l));
     } else {
         let known = MANUALS.iter().map(|m| m.name).chain(lints().map(|l| l.code));
-        let hint = did_you_mean(code, known).map_or_else(|| "see `hardtack list hurdles` and `hardtack list lints`".to_owned(), |n| format!("did you mean `{n}`?"));
+        let hint = did_you_mean(code, known).map_or_else(
+            || "see `hardtack list hurdles` and `hardtack list lints`".to_owned(),
+            |n| format!("did you mean `{n}`?"),
+        );
         return Err(Stop::Because(USAGE, format!("nothing is called `{}`; {hint}", crate::report::shown(code))));
     }
     Ok(WELL)

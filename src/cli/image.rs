@@ -39,26 +39,42 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
                 };
                 terminal::out(&format!("{name}  {}\n    {here}\n", facts.title()));
                 if let Some(official) = facts.official() {
-                    terminal::out(&format!("    official: {}\n    checksums: {}\n", official.image, official.checksums));
+                    terminal::out(&format!(
+                        "    official: {}\n    checksums: {}\n",
+                        official.image, official.checksums
+                    ));
                 }
             }
         }
         Verb::Build { name, mirror } => {
-            let name = ImageName::from_text(name).map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
+            let name = ImageName::from_text(name)
+                .map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
             let facts = Facts::load(name.0).map_err(Stop::bug)?;
             let Some(recipe) = facts.recipe() else {
-                return Err(Stop::Because(USAGE, format!("{} has no recipe: it is rendered and linted here, but never booted", name.0)));
+                return Err(Stop::Because(
+                    USAGE,
+                    format!("{} has no recipe: it is rendered and linted here, but never booted", name.0),
+                ));
             };
             process::watch_signals().map_err(|e| Stop::world(format!("{e:#}")))?;
             let live = terminal::watched();
             let built = image::build(name.0, recipe, mirror.as_deref(), &cache, &mut |line| {
-                terminal::err(&if live { format!("\r\x1b[K{}", line.chars().take(78).collect::<String>()) } else { format!("{line}\n") });
+                terminal::err(&if live {
+                    format!("\r\x1b[K{}", line.chars().take(78).collect::<String>())
+                } else {
+                    format!("{line}\n")
+                });
             });
             if live {
                 terminal::err("\r\x1b[K");
             }
             let built = built.map_err(|e| Stop::world(format!("{e:#}")))?;
-            terminal::out(&format!("{}: {} with {} packages\n", built.name, built.disk.display(), built.record.packages.len()));
+            terminal::out(&format!(
+                "{}: {} with {} packages\n",
+                built.name,
+                built.disk.display(),
+                built.record.packages.len()
+            ));
         }
     }
     Ok(WELL)

@@ -37,15 +37,21 @@ fn first_line(doc: &str) -> &str {
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let mut rows: Vec<[String; 3]> = Vec::new();
     match args.what {
-        What::Hurdles => rows.extend(MANUALS.iter().map(|m| [m.name.to_owned(), first_line(m.doc).to_owned(), String::new()])),
-        What::Lints => rows.extend(explain::lints().map(|l| [l.code.to_owned(), l.finds.to_owned(), format!("[{}]", l.refs.join(", "))])),
+        What::Hurdles => {
+            rows.extend(MANUALS.iter().map(|m| [m.name.to_owned(), first_line(m.doc).to_owned(), String::new()]))
+        }
+        What::Lints => rows.extend(
+            explain::lints().map(|l| [l.code.to_owned(), l.finds.to_owned(), format!("[{}]", l.refs.join(", "))]),
+        ),
         What::Images => {
             for name in Facts::names() {
                 let facts = Facts::load(name).map_err(Stop::bug)?;
                 rows.push([name.to_owned(), facts.title().to_owned(), String::new()]);
             }
         }
-        What::Deliveries => rows.extend(WAYS.iter().map(|(name, doc)| [(*name).to_owned(), doc.trim().to_owned(), String::new()])),
+        What::Deliveries => {
+            rows.extend(WAYS.iter().map(|(name, doc)| [(*name).to_owned(), doc.trim().to_owned(), String::new()]))
+        }
         What::Proofs => {
             let Some(path) = &args.spec else { return Err(Stop::bug("no spec for `list proofs`")) };
             let loaded = load::good(&load::source(path)?, None)?;

@@ -53,7 +53,8 @@ pub(super) fn source(path: &Path) -> Result<Source, Stop> {
 pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let Some(mut spec) = spec::read(source, report) else { return Ok(None) };
     if let Some(other) = image {
-        spec.image.value = ImageName::from_text(other).map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
+        spec.image.value = ImageName::from_text(other)
+            .map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
     }
     let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
     let plan = spec::plan(&spec, &facts, report).map_err(Stop::bug)?;

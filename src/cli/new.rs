@@ -39,7 +39,10 @@ fn made_key(beside: &Path) -> Result<PublicKey, Stop> {
             .arg(&private)
             .output()
             .map_err(|e| Stop::world(format!("could not make a key: {e:#}")))?;
-        terminal::err(&format!("no key in ~/.ssh: made {} (keep it safe; it is the way in) and its .pub\n", private.display()));
+        terminal::err(&format!(
+            "no key in ~/.ssh: made {} (keep it safe; it is the way in) and its .pub\n",
+            private.display()
+        ));
     } else {
         terminal::err(&format!("no key in ~/.ssh: using {}\n", public.display()));
     }
@@ -51,7 +54,10 @@ fn made_key(beside: &Path) -> Result<PublicKey, Stop> {
 pub(super) fn starter(beside: &Path) -> Result<Source, Stop> {
     let key = match own_key() {
         Some((path, key)) => {
-            terminal::err(&format!("no spec given: baking the built-in starter (`hardtack new` prints it) with {}\n", path.display()));
+            terminal::err(&format!(
+                "no spec given: baking the built-in starter (`hardtack new` prints it) with {}\n",
+                path.display()
+            ));
             key
         }
         None => {
@@ -69,7 +75,11 @@ fn filled(key: &PublicKey) -> String {
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let Some((_, key)) = own_key() else {
-        return Err(Stop::Because(USAGE, "there is no public key in ~/.ssh to put into the spec; make one with: ssh-keygen -t ed25519 -a 100".to_owned()));
+        return Err(Stop::Because(
+            USAGE,
+            "there is no public key in ~/.ssh to put into the spec; make one with: ssh-keygen -t ed25519 -a 100"
+                .to_owned(),
+        ));
     };
     let text = filled(&key);
     match &args.file {

@@ -32,26 +32,38 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let baked = bake::bake(args.spec.as_deref(), args.image.as_deref(), None)?;
     let facts = &baked.loaded.facts;
     let Some(seed) = baked.tree.get("seed.img") else {
-        return Err(Stop::Because(USAGE, "this spec is not delivered by cloud-init, and only that can be booted".to_owned()));
+        return Err(Stop::Because(
+            USAGE,
+            "this spec is not delivered by cloud-init, and only that can be booted".to_owned(),
+        ));
     };
     let cache = environment::cache().map_err(Stop::world)?;
     let Some(built) = image::open(&cache, &facts.name).map_err(|e| Stop::world(format!("{e:#}")))? else {
         return Err(match facts.recipe() {
-            Some(_) => Stop::world(format!("there is no image {0} yet; make it with: hardtack image build {0}", facts.name)),
+            Some(_) => {
+                Stop::world(format!("there is no image {0} yet; make it with: hardtack image build {0}", facts.name))
+            }
             None => Stop::world(format!("{} is rendered and linted here, but never booted", facts.name)),
         });
     };
-    process::require(&["qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen"]).map_err(|e| Stop::world(format!("{e:#}")))?;
+    process::require(&["qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen"])
+        .map_err(|e| Stop::world(format!("{e:#}")))?;
     process::watch_signals().map_err(|e| Stop::world(format!("{e:#}")))?;
     let start = facts.start().map_err(Stop::bug)?;
     let trial = Config::new(&built, start, Accelerator::Kvm);
     let accelerator = Accelerator::find(&trial, &cache).map_err(|e| Stop::world(format!("{e:#}")))?;
-    let job = Job { image: &built, start, accelerator, seed: &seed.data, proofs: &baked.proofs, control: !args.no_control };
+    let job =
+        Job { image: &built, start, accelerator, seed: &seed.data, proofs: &baked.proofs, control: !args.no_control };
     let human = Human::new(&baked.proofs, terminal::color_err(), terminal::watched());
-    let outcome = prove(&job, &mut |event| terminal::err(&human.event(&event))).map_err(|e| Stop::world(format!("{e:#}")))?;
+    let outcome =
+        prove(&job, &mut |event| terminal::err(&human.event(&event))).map_err(|e| Stop::world(format!("{e:#}")))?;
     terminal::out(&human.summary(&facts.name, &outcome));
     if let Some(path) = &args.report {
-        let subject = Subject { image: facts.name.clone(), delivery: Way::CloudInit.as_str().to_owned(), bundle_sha256: baked.digest.clone() };
+        let subject = Subject {
+            image: facts.name.clone(),
+            delivery: Way::CloudInit.as_str().to_owned(),
+            bundle_sha256: baked.digest.clone(),
+        };
         write_whole(path, &format!("{:#}\n", json(&subject, &outcome)))?;
     }
     let (holds, fails, unknown) = outcome.counts();

@@ -88,7 +88,10 @@ fn user<'a>(name: &'a str, account: &'a Account) -> User<'a> {
 
 // A line that the text does not have ends its here-document.
 fn end_of(text: &str) -> String {
-    (0..).map(|n| if n == 0 { "HARDTACK".to_owned() } else { format!("HARDTACK_{n}") }).find(|end| !text.lines().any(|l| l == end)).unwrap_or_default()
+    (0..)
+        .map(|n| if n == 0 { "HARDTACK".to_owned() } else { format!("HARDTACK_{n}") })
+        .find(|end| !text.lines().any(|l| l == end))
+        .unwrap_or_default()
 }
 
 impl CloudInit {
@@ -131,7 +134,12 @@ impl CloudInit {
                 .files
                 .iter()
                 .filter(|(_, f)| f.stage != Stage::Gate)
-                .map(|(path, f)| WriteFile { path, owner: "root:root", permissions: format!("{:04o}", f.mode), content: &f.text })
+                .map(|(path, f)| WriteFile {
+                    path,
+                    owner: "root:root",
+                    permissions: format!("{:04o}", f.mode),
+                    content: &f.text,
+                })
                 .collect(),
             runcmd: vec![vec!["/bin/sh".to_owned(), format!("{LIB}/firstboot"), "late".to_owned()]],
         };
@@ -158,7 +166,12 @@ impl Delivery for CloudInit {
             bad = [str(e) for e in s.get(\"errors\", [])] + [str(e) for v in s.get(\"recoverable_errors\", {}).values() for e in v]\n\
             print(s[\"status\"], *bad)\n\
             sys.exit(s[\"status\"] != \"done\" or bool(bad))'\n";
-        vec![proof("cloud-init-done", &["cloud-init(1)"], "cloud-init has finished, without an error and without a warning", script)]
+        vec![proof(
+            "cloud-init-done",
+            &["cloud-init(1)"],
+            "cloud-init has finished, without an error and without a warning",
+            script,
+        )]
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {

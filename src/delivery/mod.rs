@@ -120,14 +120,26 @@ impl<'a> Payload<'a> {
             .files
             .iter()
             .map(|(path, f)| {
-                (path.clone(), PayloadFile { mode: f.mode, text: f.text.clone(), stage: f.stage, hurdle: f.hurdle, template: f.template })
+                (
+                    path.clone(),
+                    PayloadFile {
+                        mode: f.mode,
+                        text: f.text.clone(),
+                        stage: f.stage,
+                        hurdle: f.hurdle,
+                        template: f.template,
+                    },
+                )
             })
             .collect();
         for c in &plan.commands {
             let path = format!("{LIB}/{}.d/{}", c.stage.as_str(), command_name(c.hurdle, c.template));
             // What the gate runs must be there with the gate.
             let stage = c.stage.min(Stage::Apply);
-            files.insert(path, PayloadFile { mode: 0o644, text: c.text.clone(), stage, hurdle: c.hurdle, template: c.template });
+            files.insert(
+                path,
+                PayloadFile { mode: 0o644, text: c.text.clone(), stage, hurdle: c.hurdle, template: c.template },
+            );
         }
         let mut holes = Holes {
             digest: "",
@@ -149,7 +161,8 @@ impl<'a> Payload<'a> {
         let digest = digest(plan, &files);
         holes.digest = &digest;
         files.insert(path, own(0o755, render(script, &holes).map_err(fault)?, script.name));
-        let sums: String = files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
+        let sums: String =
+            files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
         files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
         Ok(Payload { plan, files, digest, epoch })
     }

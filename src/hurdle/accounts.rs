@@ -116,9 +116,40 @@ pub const PARTS: &[Part] = &[Part { place: "accounts.people[]", doc: Person::DOC
 
 // Names that the base systems of Debian and Red Hat take.
 const SYSTEM: [&str; 34] = [
-    "root", "daemon", "bin", "sys", "sync", "games", "man", "lp", "mail", "news", "uucp", "proxy", "www-data", "backup", "list", "irc", "gnats",
-    "nobody", "adm", "shutdown", "halt", "operator", "ftp", "dbus", "sshd", "tcpdump", "messagebus", "polkitd", "systemd-network", "systemd-resolve",
-    "systemd-timesync", "systemd-oom", "systemd-coredump", "_apt",
+    "root",
+    "daemon",
+    "bin",
+    "sys",
+    "sync",
+    "games",
+    "man",
+    "lp",
+    "mail",
+    "news",
+    "uucp",
+    "proxy",
+    "www-data",
+    "backup",
+    "list",
+    "irc",
+    "gnats",
+    "nobody",
+    "adm",
+    "shutdown",
+    "halt",
+    "operator",
+    "ftp",
+    "dbus",
+    "sshd",
+    "tcpdump",
+    "messagebus",
+    "polkitd",
+    "systemd-network",
+    "systemd-resolve",
+    "systemd-timesync",
+    "systemd-oom",
+    "systemd-coredump",
+    "_apt",
 ];
 const AS_GOOD_AS_ROOT: [&str; 9] = ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus"];
 
@@ -134,10 +165,15 @@ impl Hurdle for Accounts {
             }
             match *person.sudo {
                 SudoWish::WithPassword if person.password_hash.is_none() => {
-                    report.push(NO_PASSWORD.at(person.sudo.span, format!("sudo asks `{}` for a password that does not exist", *person.name)));
+                    report.push(NO_PASSWORD.at(
+                        person.sudo.span,
+                        format!("sudo asks `{}` for a password that does not exist", *person.name),
+                    ));
                 }
                 SudoWish::WithoutPassword => {
-                    report.push(NOPASSWD.at(person.sudo.span, format!("`{}` becomes root without a password", *person.name)));
+                    report.push(
+                        NOPASSWD.at(person.sudo.span, format!("`{}` becomes root without a password", *person.name)),
+                    );
                 }
                 _ => {}
             }
@@ -184,7 +220,13 @@ impl Hurdle for Accounts {
         let mut proofs = Vec::new();
         if *self.root == RootPassword::Locked {
             let state = AccountState { user: "root".into(), password: "L".into(), groups: Vec::new(), keys: None };
-            proofs.push(proof("accounts", "root-locked", &["R31", "CIS 5.4.2.4", "passwd(1)"], "root has no password that works", Check::Account(state)));
+            proofs.push(proof(
+                "accounts",
+                "root-locked",
+                &["R31", "CIS 5.4.2.4", "passwd(1)"],
+                "root has no password that works",
+                Check::Account(state),
+            ));
         }
         for (name, account) in &plan.accounts {
             let state = AccountState {
@@ -193,16 +235,32 @@ impl Hurdle for Accounts {
                 groups: account.groups.iter().map(ToString::to_string).collect(),
                 keys: Some(account.keys.iter().map(|k| k.as_str().to_owned()).collect()),
             };
-            let statement = format!("{name} is there with exactly the keys, the groups and the kind of password of the spec");
-            proofs.push(proof("accounts", &format!("{name}-is-there"), &["R36", "R40", "sshd(8)"], statement, Check::Account(state)));
+            let statement =
+                format!("{name} is there with exactly the keys, the groups and the kind of password of the spec");
+            proofs.push(proof(
+                "accounts",
+                &format!("{name}-is-there"),
+                &["R36", "R40", "sshd(8)"],
+                statement,
+                Check::Account(state),
+            ));
             let statement = match account.sudo {
                 Sudo::Nothing => format!("sudo does nothing for {name}"),
                 Sudo::WithPassword => format!("sudo does all for {name}, and asks for the password first"),
                 Sudo::WithoutPassword => format!("sudo does all for {name} without a password"),
             };
             let check = Check::Sudo { user: name.to_string(), may: account.sudo };
-            proofs.push(proof("accounts", &format!("{name}-sudo"), &["R40", "ANSSI-BP-028 R39", "sudoers(5)"], statement, check));
-            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && way_in(l, name, account)) else { continue };
+            proofs.push(proof(
+                "accounts",
+                &format!("{name}-sudo"),
+                &["R40", "ANSSI-BP-028 R39", "sudoers(5)"],
+                statement,
+                check,
+            ));
+            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && way_in(l, name, account))
+            else {
+                continue;
+            };
             let login = Login {
                 user: name.to_string(),
                 port: logins.port,
@@ -210,7 +268,13 @@ impl Hurdle for Accounts {
                 from: plan.ssh_from(),
                 succeeds: true,
             };
-            proofs.push(proof("accounts", &format!("{name}-logs-in"), &["R36", "R37"], format!("{name} logs in with a key"), Check::Login(login)));
+            proofs.push(proof(
+                "accounts",
+                &format!("{name}-logs-in"),
+                &["R36", "R37"],
+                format!("{name} logs in with a key"),
+                Check::Login(login),
+            ));
         }
         Ok(proofs)
     }

@@ -122,7 +122,10 @@ impl FromText for Service {
         SERVICES.iter().find(|s| s.name == text).copied().ok_or_else(|| {
             let help = match did_you_mean(text, SERVICES.iter().map(|s| s.name)) {
                 Some(near) => format!("did you mean `{near}`?"),
-                None => format!("known: {}; for others use `ports:`", SERVICES.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")),
+                None => format!(
+                    "known: {}; for others use `ports:`",
+                    SERVICES.iter().map(|s| s.name).collect::<Vec<_>>().join(", ")
+                ),
             };
             Fault::new(format!("`{}` is not a service that has a name here", shown(text))).help(help)
         })
@@ -178,7 +181,12 @@ impl Allow {
 
     // What it opens: one entry a protocol, ssh apart from the rest since it is let in earlier.
     fn opens(&self, plan: &Plan) -> Vec<Open> {
-        let span = self.service.as_ref().or(self.services.first()).and_then(|s| s.span).or(self.ports.first().and_then(|p| p.span));
+        let span = self
+            .service
+            .as_ref()
+            .or(self.services.first())
+            .and_then(|s| s.span)
+            .or(self.ports.first().and_then(|p| p.span));
         let open = |protocol, mut ports: Vec<Ports>, from_the_gate| {
             ports.sort();
             ports.dedup();
@@ -199,9 +207,17 @@ impl Allow {
             opens.push(open(Tcp, vec![ssh], true));
         }
         for protocol in [Tcp, Udp] {
-            let services = self.named().filter(|s| s.name != "ssh").flat_map(|s| s.ports).filter(|(p, _)| *p == protocol).map(|(_, port)| Ports::one(*port));
+            let services = self
+                .named()
+                .filter(|s| s.name != "ssh")
+                .flat_map(|s| s.ports)
+                .filter(|(p, _)| *p == protocol)
+                .map(|(_, port)| Ports::one(*port));
             let listed = matches!((protocol, *self.protocol), (Tcp, Transport::Tcp) | (Udp, Transport::Udp));
-            let ports: Vec<_> = services.chain(self.ports.iter().filter(|_| listed).map(|p| p.value)).filter(|p| !(protocol == Tcp && *p == ssh)).collect();
+            let ports: Vec<_> = services
+                .chain(self.ports.iter().filter(|_| listed).map(|p| p.value))
+                .filter(|p| !(protocol == Tcp && *p == ssh))
+                .collect();
             if !ports.is_empty() {
                 opens.push(open(protocol, ports, false));
             }
@@ -264,10 +280,16 @@ impl Hurdle for Firewall {
             }
             for ports in &allow.ports {
                 if let Some(clear) = CLEAR.iter().find(|p| ports.contains(**p)) {
-                    report.push(CLEAR_TEXT.at(ports.span, format!("port {clear} is a service that sends passwords in the clear")));
+                    report.push(
+                        CLEAR_TEXT
+                            .at(ports.span, format!("port {clear} is a service that sends passwords in the clear")),
+                    );
                 }
                 if allow.from.is_empty() && ports.last - ports.first > 10_000 {
-                    report.push(EVERYTHING.at(ports.span, format!("{} ports are open to anywhere", u32::from(ports.last - ports.first) + 1)));
+                    report.push(EVERYTHING.at(
+                        ports.span,
+                        format!("{} ports are open to anywhere", u32::from(ports.last - ports.first) + 1),
+                    ));
                 }
             }
         }
@@ -298,8 +320,16 @@ impl Hurdle for Firewall {
         }
         let nft = NftHoles { v4: rules(&gate, true), v6: rules(&gate, false) };
         plan.draw("firewall", Stage::Gate, &format!("{RULES}/gate.nft"), 0o600, template!("firewall/gate.nft"), &nft)?;
-        let paths = std::collections::BTreeMap::from([("rules", RULES), ("state", STATE), ("lib", LIB), ("unit", UNIT)]);
-        plan.draw("firewall", Stage::Gate, &format!("{LIB}/firewall"), 0o755, template!("firewall/firewall.sh"), &paths)?;
+        let paths =
+            std::collections::BTreeMap::from([("rules", RULES), ("state", STATE), ("lib", LIB), ("unit", UNIT)]);
+        plan.draw(
+            "firewall",
+            Stage::Gate,
+            &format!("{LIB}/firewall"),
+            0o755,
+            template!("firewall/firewall.sh"),
+            &paths,
+        )?;
         let unit = format!("{}/{UNIT}", facts.path("systemd-units")?);
         plan.draw("firewall", Stage::Gate, &unit, 0o644, template!("firewall/hardtack-firewall.service"), &paths)?;
         plan.command("firewall", Stage::Gate, template!("firewall/gate.sh"), &paths)?;
@@ -313,11 +343,25 @@ impl Hurdle for Firewall {
     fn proofs(&self, _: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
         let mut proofs = Vec::new();
         let check = Check::Unit { unit: UNIT.to_owned(), active: "active".into(), enabled: Some("enabled".into()) };
-        proofs.push(proof("firewall", "unit", &["R12"], "the rules are loaded by their own unit, now and at every boot", check));
-        for (family, refs) in [("v4", &["R6", "R8", "R9", "R10", "CIS 4.4.2.1"]), ("v6", &["R3", "R6", "R8", "R9", "CIS 4.4.3.1"])] {
+        proofs.push(proof(
+            "firewall",
+            "unit",
+            &["R12"],
+            "the rules are loaded by their own unit, now and at every boot",
+            check,
+        ));
+        for (family, refs) in
+            [("v4", &["R6", "R8", "R9", "R10", "CIS 4.4.2.1"]), ("v6", &["R3", "R6", "R8", "R9", "CIS 4.4.3.1"])]
+        {
             let Some(file) = plan.files.get(&format!("{RULES}/rules.{family}")) else { continue };
             let statement = format!("exactly the rules of the spec are loaded for IP{family}, and the rest is dropped");
-            proofs.push(proof("firewall", &format!("rules-{family}"), refs, statement, Check::Script { script: same_rules(family, &file.text) }));
+            proofs.push(proof(
+                "firewall",
+                &format!("rules-{family}"),
+                refs,
+                statement,
+                Check::Script { script: same_rules(family, &file.text) },
+            ));
         }
         if let Some(filter) = &plan.filter {
             proofs.extend(knocks(filter));
@@ -338,7 +382,9 @@ fn same_rules(family: &str, text: &str) -> String {
     for line in text.lines() {
         if let Some(rule) = line.strip_prefix("-A ") {
             count += 1;
-            script.push_str(&format!("has '{line}' || {tool} -w 10 -C {rule} 2>/dev/null || wrong 'not loaded: {rule}'\n"));
+            script.push_str(&format!(
+                "has '{line}' || {tool} -w 10 -C {rule} 2>/dev/null || wrong 'not loaded: {rule}'\n"
+            ));
         } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|l| l.split_once(' ')) {
             let policy = policy.split(' ').next().unwrap_or_default();
             script.push_str(&format!("has '-P {chain} {policy}' || wrong 'the policy of {chain} is not {policy}'\n"));
@@ -361,10 +407,15 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
     let mut knock = |protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>| {
         let open = filter.lets_in(protocol, port, source, interface);
         let wanted = if open { Reaction::Open } else { shut };
-        let (what, refs): (_, &[&str]) = if open { ("lets in", &["R11", "R15", "R16"]) } else { ("keeps out", &["R6", "R16", "R19"]) };
+        let (what, refs): (_, &[&str]) =
+            if open { ("lets in", &["R11", "R15", "R16"]) } else { ("keeps out", &["R6", "R16", "R19"]) };
         let on = interface.map(|i| format!(" on {i}")).unwrap_or_default();
         let statement = format!("the firewall {what} {source} at {port}/{}{on}", protocol.as_str());
-        let id = format!("wire-{}-{port}-{source}{}", protocol.as_str(), interface.map(|i| format!("-{i}")).unwrap_or_default());
+        let id = format!(
+            "wire-{}-{port}-{source}{}",
+            protocol.as_str(),
+            interface.map(|i| format!("-{i}")).unwrap_or_default()
+        );
         let check = Check::Wire(Knock { source, interface: interface.map(ToOwned::to_owned), protocol, port, wanted });
         if !proofs.iter().any(|p| p.id == format!("firewall/{id}")) {
             proofs.push(proof("firewall", &id, refs, statement, check));
@@ -380,12 +431,16 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
                     knock(open.protocol, port, net.sample(200), interface);
                 }
                 // The far ends of both families, whatever the rule says of them.
-                for source in FAR.iter().filter(|a| a.is_ipv4()).take(1).chain(FAR.iter().filter(|a| a.is_ipv6()).take(1)) {
+                for source in
+                    FAR.iter().filter(|a| a.is_ipv4()).take(1).chain(FAR.iter().filter(|a| a.is_ipv6()).take(1))
+                {
                     knock(open.protocol, port, *source, interface);
                 }
                 // Where a rule names its sources, one that no rule names must stay out.
                 for ipv4 in [true, false] {
-                    if let Some(out) = FAR.iter().find(|a| a.is_ipv4() == ipv4 && !filter.lets_in(open.protocol, port, **a, interface)) {
+                    if let Some(out) =
+                        FAR.iter().find(|a| a.is_ipv4() == ipv4 && !filter.lets_in(open.protocol, port, **a, interface))
+                    {
                         knock(open.protocol, port, *out, interface);
                     }
                 }
@@ -394,7 +449,9 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
     }
     // A port that no rule names, from near and far: something listens there, and only the firewall keeps it shut.
     for protocol in [Tcp, Udp] {
-        let unlisted = (4444..=u16::MAX).chain(1..4444).find(|port| !filter.opens.iter().any(|o| o.protocol == protocol && o.ports.iter().any(|p| p.contains(*port))));
+        let unlisted = (4444..=u16::MAX).chain(1..4444).find(|port| {
+            !filter.opens.iter().any(|o| o.protocol == protocol && o.ports.iter().any(|p| p.contains(*port)))
+        });
         let Some(port) = unlisted else { continue };
         for source in [FAR[0], FAR[3], IpAddr::V4(NEIGHBOUR4), IpAddr::V6(NEIGHBOUR6)] {
             knock(protocol, port, source, None);
@@ -419,7 +476,10 @@ mod tests {
         assert_eq!(made.len(), 2);
         assert_eq!(made[0].ports.split(',').count(), 7);
         let single: Vec<_> = (1..=16).map(Ports::one).collect();
-        assert_eq!(rules(&[&open(single, &[])], false).iter().map(|r| r.ports.split(',').count()).collect::<Vec<_>>(), [15, 1]);
+        assert_eq!(
+            rules(&[&open(single, &[])], false).iter().map(|r| r.ports.split(',').count()).collect::<Vec<_>>(),
+            [15, 1]
+        );
     }
 
     #[test]
@@ -433,7 +493,12 @@ mod tests {
     fn what_is_declared_and_what_is_not_are_both_knocked_on() {
         let filter = Filter { unmatched: Unmatched::Drop, opens: vec![open(vec![Ports::one(80)], &["10.0.0.0/8"])] };
         let made = knocks(&filter);
-        let wanted = |id: &str| made.iter().find(|p| p.id == id).map(|p| match &p.check { Check::Wire(k) => k.wanted, _ => unreachable!("a knock") });
+        let wanted = |id: &str| {
+            made.iter().find(|p| p.id == id).map(|p| match &p.check {
+                Check::Wire(k) => k.wanted,
+                _ => unreachable!("a knock"),
+            })
+        };
         assert_eq!(wanted("firewall/wire-tcp-80-10.0.0.205"), Some(Reaction::Open));
         assert_eq!(wanted("firewall/wire-tcp-80-203.0.113.7"), Some(Reaction::Silent));
         assert_eq!(wanted("firewall/wire-tcp-80-2001:db8:feed::7"), Some(Reaction::Silent));

@@ -125,7 +125,11 @@ struct Directive {
 impl Directive {
     /// What `sshd -T` says for it, a line each.
     fn effective(&self) -> Vec<String> {
-        if matches!(self.keyword, "AllowUsers" | "AllowGroups") { self.words.clone() } else { vec![self.words.join(" ")] }
+        if matches!(self.keyword, "AllowUsers" | "AllowGroups") {
+            self.words.clone()
+        } else {
+            vec![self.words.join(" ")]
+        }
     }
 }
 
@@ -139,11 +143,31 @@ impl Ssh {
             all.push(Directive { keyword, words: words.iter().map(|w| (*w).to_owned()).collect(), refs, statement });
         };
         let yes_no = |on: bool| if on { "yes" } else { "no" };
-        say("Port", &[&self.port.0.to_string()], &["R11", "sshd_config(5)"], "sshd listens on the port of the spec and on no other");
-        say("PermitRootLogin", &[if *self.root_login { "prohibit-password" } else { "no" }], &["R30", "CIS 5.1.20", "dev-sec sshd-08"], "sshd treats root as the spec says");
-        say("PasswordAuthentication", &[yes_no(*self.password_login)], &["R39", "CIS 5.1.14"], "sshd takes passwords only where the spec says so");
+        say(
+            "Port",
+            &[&self.port.0.to_string()],
+            &["R11", "sshd_config(5)"],
+            "sshd listens on the port of the spec and on no other",
+        );
+        say(
+            "PermitRootLogin",
+            &[if *self.root_login { "prohibit-password" } else { "no" }],
+            &["R30", "CIS 5.1.20", "dev-sec sshd-08"],
+            "sshd treats root as the spec says",
+        );
+        say(
+            "PasswordAuthentication",
+            &[yes_no(*self.password_login)],
+            &["R39", "CIS 5.1.14"],
+            "sshd takes passwords only where the spec says so",
+        );
         // PAM would ask for the same password under this name (R39).
-        say("KbdInteractiveAuthentication", &["no"], &["R39", "sshd_config(5)"], "sshd does not ask for passwords by way of PAM");
+        say(
+            "KbdInteractiveAuthentication",
+            &["no"],
+            &["R39", "sshd_config(5)"],
+            "sshd does not ask for passwords by way of PAM",
+        );
         say("PermitEmptyPasswords", &["no"], &["R39", "CIS 5.1.19"], "sshd never takes an empty password");
         say("PubkeyAuthentication", &["yes"], &["R34"], "sshd takes keys");
         if !*self.password_login {
@@ -159,11 +183,26 @@ impl Ssh {
         }
         // Explicit lists, never `+` or `-`: those mean something else in each version (R51).
         let kex = kex(&version).join(",");
-        say("KexAlgorithms", &[&kex], &["R48", "R51", "ssh-audit"], "keys are exchanged by the algorithms of the spec only");
+        say(
+            "KexAlgorithms",
+            &[&kex],
+            &["R48", "R51", "ssh-audit"],
+            "keys are exchanged by the algorithms of the spec only",
+        );
         say("Ciphers", &[&CIPHERS.join(",")], &["R49", "R51", "ssh-audit"], "the ciphers are those of the spec only");
         say("MACs", &[&MACS.join(",")], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
-        say("HostKeyAlgorithms", &[&HOST_KEYS.join(",")], &["R48", "ssh-audit"], "the machine shows itself by the algorithms of the spec only");
-        say("PubkeyAcceptedAlgorithms", &[&PERSON_KEYS.join(",")], &["R35", "R48"], "keys are taken by the algorithms of the spec only");
+        say(
+            "HostKeyAlgorithms",
+            &[&HOST_KEYS.join(",")],
+            &["R48", "ssh-audit"],
+            "the machine shows itself by the algorithms of the spec only",
+        );
+        say(
+            "PubkeyAcceptedAlgorithms",
+            &[&PERSON_KEYS.join(",")],
+            &["R35", "R48"],
+            "keys are taken by the algorithms of the spec only",
+        );
         if since(9, 1) {
             say("RequiredRSASize", &["3072"], &["R35", "ANSSI-BP-028 R67"], "RSA keys below 3072 bits are refused");
         }
@@ -183,14 +222,26 @@ impl Ssh {
     }
 }
 
-const CIPHERS: [&str; 6] =
-    ["chacha20-poly1305@openssh.com", "aes256-gcm@openssh.com", "aes128-gcm@openssh.com", "aes256-ctr", "aes192-ctr", "aes128-ctr"];
+const CIPHERS: [&str; 6] = [
+    "chacha20-poly1305@openssh.com",
+    "aes256-gcm@openssh.com",
+    "aes128-gcm@openssh.com",
+    "aes256-ctr",
+    "aes192-ctr",
+    "aes128-ctr",
+];
 const MACS: [&str; 3] = ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com"];
 const HOST_KEYS: [&str; 3] = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
 // Every type that `accounts` takes, so that no key of a spec is turned away here.
 const PERSON_KEYS: [&str; 8] = [
-    "ssh-ed25519", "sk-ssh-ed25519@openssh.com", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com", "rsa-sha2-512", "rsa-sha2-256",
+    "ssh-ed25519",
+    "sk-ssh-ed25519@openssh.com",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ecdsa-sha2-nistp256@openssh.com",
+    "rsa-sha2-512",
+    "rsa-sha2-256",
 ];
 
 // facts.md A.4 and E.1. A name that a version does not know keeps its sshd from starting.
@@ -218,7 +269,9 @@ impl Hurdle for Ssh {
             report.push(ANYONE.at(Some(here), "anyone with an account may log in"));
         }
         if self.port.0 > 1023 {
-            report.push(LOW_PORT.at(self.port.span, format!("any user of the machine can listen on port {}", self.port.0)));
+            report.push(
+                LOW_PORT.at(self.port.span, format!("any user of the machine can listen on port {}", self.port.0)),
+            );
         }
     }
 
@@ -253,7 +306,12 @@ impl Hurdle for Ssh {
         plan.command("ssh", Stage::Apply, template!("ssh/apply.sh"), &holes)?;
         if facts.has("ssh-socket") && self.port.0 != 22 {
             // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
-            plan.command("ssh", Stage::Apply, template!("ssh/socket.sh"), &BTreeMap::from([("unit", facts.unit("sshd-socket")?)]))?;
+            plan.command(
+                "ssh",
+                Stage::Apply,
+                template!("ssh/socket.sh"),
+                &BTreeMap::from([("unit", facts.unit("sshd-socket")?)]),
+            )?;
         }
         plan.logins = Some(Logins {
             port: self.port.0,
@@ -274,25 +332,55 @@ impl Hurdle for Ssh {
             .iter()
             .map(|d| {
                 let keyword = d.keyword.to_lowercase();
-                let check = Check::Says { command: vec![sshd.to_owned(), "-T".to_owned()], keyword: keyword.clone(), values: d.effective() };
+                let check = Check::Says {
+                    command: vec![sshd.to_owned(), "-T".to_owned()],
+                    keyword: keyword.clone(),
+                    values: d.effective(),
+                };
                 proof("ssh", &format!("effective-{keyword}"), d.refs, d.statement, check)
             })
             .collect();
         let check = Check::File { path: Self::drop_in(facts)?, mode: "0600".into(), owner: "root:root".into() };
-        proofs.push(proof("ssh", "drop-in-is-roots", &["CIS 5.1.1"], "only root can read and change the drop-in", check));
+        proofs.push(proof(
+            "ssh",
+            "drop-in-is-roots",
+            &["CIS 5.1.1"],
+            "only root can read and change the drop-in",
+            check,
+        ));
         let check = Check::Unit { unit: facts.unit("sshd")?.to_owned(), active: "active".into(), enabled: None };
         proofs.push(proof("ssh", "running", &["R11"], "sshd runs", check));
-        let attempt = |user: &str, with, succeeds| Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from: plan.ssh_from(), succeeds });
+        let attempt = |user: &str, with, succeeds| {
+            Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from: plan.ssh_from(), succeeds })
+        };
         if !*self.root_login {
             let statement = "root is refused, even with a key that stands in its authorized_keys";
-            proofs.push(proof("ssh", "root-refused", &["R30", "CIS 5.1.20"], statement, attempt("root", Credential::ItsKey, false)));
+            proofs.push(proof(
+                "ssh",
+                "root-refused",
+                &["R30", "CIS 5.1.20"],
+                statement,
+                attempt("root", Credential::ItsKey, false),
+            ));
         }
         for name in plan.accounts.keys() {
             let statement = format!("a key that stands nowhere does not let {name} in");
-            proofs.push(proof("ssh", &format!("strangers-key-refused-for-{name}"), &["R34"], statement, attempt(name.as_str(), Credential::StrangersKey, false)));
+            proofs.push(proof(
+                "ssh",
+                &format!("strangers-key-refused-for-{name}"),
+                &["R34"],
+                statement,
+                attempt(name.as_str(), Credential::StrangersKey, false),
+            ));
             if !*self.password_login {
                 let statement = format!("the right password does not let {name} in");
-                proofs.push(proof("ssh", &format!("password-refused-for-{name}"), &["R39", "CIS 5.1.14"], statement, attempt(name.as_str(), Credential::ItsPassword, false)));
+                proofs.push(proof(
+                    "ssh",
+                    &format!("password-refused-for-{name}"),
+                    &["R39", "CIS 5.1.14"],
+                    statement,
+                    attempt(name.as_str(), Credential::ItsPassword, false),
+                ));
             }
         }
         Ok(proofs)

@@ -40,7 +40,12 @@ pub struct Settings(Vec<(Spanned<SysctlKey>, SysctlValue)>);
 impl Read for Settings {
     fn read(node: &Node, report: &mut Report) -> Option<Self> {
         let Kind::Map(pairs) = &node.kind else {
-            report.error("spec/wrong-type", node.span, format!("expected kernel parameters, found {}", node.kind.described()), "write `net.ipv4.ip_forward: 0`");
+            report.error(
+                "spec/wrong-type",
+                node.span,
+                format!("expected kernel parameters, found {}", node.kind.described()),
+                "write `net.ipv4.ip_forward: 0`",
+            );
             return None;
         };
         let mut settings: Vec<(Spanned<SysctlKey>, SysctlValue)> = Vec::new();
@@ -50,7 +55,12 @@ impl Read for Settings {
                 Kind::Int(v) => v.to_string(),
                 Kind::Text(v) => v.clone(),
                 other => {
-                    report.error("spec/wrong-type", value.span, format!("expected a value of a kernel parameter, found {}", other.described()), "write a number, or text in quotes");
+                    report.error(
+                        "spec/wrong-type",
+                        value.span,
+                        format!("expected a value of a kernel parameter, found {}", other.described()),
+                        "write a number, or text in quotes",
+                    );
                     good = false;
                     continue;
                 }
@@ -60,8 +70,13 @@ impl Read for Settings {
                 good = false;
             };
             match (SysctlKey::from_text(&key.name), SysctlValue::from_text(&text)) {
-                (Ok(name), Ok(text)) if !settings.iter().any(|(k, _)| k.value == name) => settings.push((Spanned { value: name, span: Some(key.span) }, text)),
-                (Ok(name), Ok(_)) => refuse(key.span, crate::report::Fault::new(format!("`{name}` stands here twice")).help("remove one of them")),
+                (Ok(name), Ok(text)) if !settings.iter().any(|(k, _)| k.value == name) => {
+                    settings.push((Spanned { value: name, span: Some(key.span) }, text))
+                }
+                (Ok(name), Ok(_)) => refuse(
+                    key.span,
+                    crate::report::Fault::new(format!("`{name}` stands here twice")).help("remove one of them"),
+                ),
                 (name, text) => {
                     if let Err(fault) = name {
                         refuse(key.span, fault);
@@ -105,9 +120,24 @@ const SOUND: &[Row] = &[
     ("net.ipv4.conf.*.secure_redirects", "0", "not even a router can change the IPv4 routes", &["R44", "CIS 3.3.6"]),
     ("net.ipv4.conf.*.accept_source_route", "0", "no IPv4 packet chooses its own way", &["R44", "CIS 3.3.8"]),
     ("net.ipv6.conf.*.accept_source_route", "0", "no IPv6 packet chooses its own way", &["R44", "CIS 3.3.8"]),
-    ("net.ipv4.conf.*.rp_filter", "1", "packets with a source that is not routed back are dropped", &["R44", "CIS 3.3.7"]),
-    ("net.ipv4.conf.*.arp_ignore", "1", "ARP is answered only for the interface's own addresses", &["R44", "dev-sec sysctl-10"]),
-    ("net.ipv4.conf.*.arp_announce", "2", "ARP tells only the interface's own addresses", &["R44", "dev-sec sysctl-11"]),
+    (
+        "net.ipv4.conf.*.rp_filter",
+        "1",
+        "packets with a source that is not routed back are dropped",
+        &["R44", "CIS 3.3.7"],
+    ),
+    (
+        "net.ipv4.conf.*.arp_ignore",
+        "1",
+        "ARP is answered only for the interface's own addresses",
+        &["R44", "dev-sec sysctl-10"],
+    ),
+    (
+        "net.ipv4.conf.*.arp_announce",
+        "2",
+        "ARP tells only the interface's own addresses",
+        &["R44", "dev-sec sysctl-11"],
+    ),
     ("net.ipv4.conf.*.log_martians", "1", "packets with impossible addresses are logged", &["CIS 3.3.9"]),
     ("net.ipv4.icmp_echo_ignore_broadcasts", "1", "the machine amplifies no ping", &["CIS 3.3.4"]),
     ("net.ipv4.icmp_ignore_bogus_error_responses", "1", "bogus ICMP errors do not fill the log", &["CIS 3.3.3"]),
@@ -117,7 +147,12 @@ const SOUND: &[Row] = &[
     ("kernel.kptr_restrict", "2", "kernel addresses are hidden", &["ANSSI-BP-028 R9"]),
     ("kernel.dmesg_restrict", "1", "only root reads the kernel's log", &["ANSSI-BP-028 R9"]),
     ("kernel.sysrq", "0", "no key on the console kills or reads the machine", &["ANSSI-BP-028 R9"]),
-    ("kernel.yama.ptrace_scope", "1", "a process cannot read one that it did not start", &["CIS 1.5.2", "ANSSI-BP-028 R11"]),
+    (
+        "kernel.yama.ptrace_scope",
+        "1",
+        "a process cannot read one that it did not start",
+        &["CIS 1.5.2", "ANSSI-BP-028 R11"],
+    ),
     ("kernel.unprivileged_bpf_disabled", "1", "only root loads BPF programs", &["ANSSI-BP-028 R9"]),
     ("net.core.bpf_jit_harden", "2", "BPF code cannot carry instructions in its constants", &["ANSSI-BP-028 R12"]),
     ("kernel.kexec_load_disabled", "1", "nobody swaps the running kernel", &["dev-sec sysctl-33"]),
@@ -126,7 +161,12 @@ const SOUND: &[Row] = &[
     ("fs.protected_symlinks", "1", "links in shared folders are followed only for their owner", &["ANSSI-BP-028 R14"]),
     ("fs.protected_fifos", "2", "nobody waits with a FIFO in a shared folder", &["ANSSI-BP-028 R14"]),
     ("fs.protected_regular", "2", "nobody waits with a file in a shared folder", &["ANSSI-BP-028 R14"]),
-    ("fs.suid_dumpable", "0", "programs with more rights than their user leave no memory on disk", &["CIS 1.5.3", "ANSSI-BP-028 R14"]),
+    (
+        "fs.suid_dumpable",
+        "0",
+        "programs with more rights than their user leave no memory on disk",
+        &["CIS 1.5.3", "ANSSI-BP-028 R14"],
+    ),
     ("vm.mmap_min_addr", "65536", "a null pointer of the kernel points nowhere", &["ANSSI-BP-028 R9"]),
 ];
 
@@ -159,7 +199,8 @@ impl Hurdle for Sysctl {
     fn lint(&self, _: Span, report: &mut Report) {
         for (key, value) in &self.set.0 {
             if let Some(row) = self.rows().into_iter().find(|row| row.0 == key.as_str() && row.1 != value.as_str()) {
-                report.push(LOOSENED.at(key.span, format!("the baseline sets {} = {}, so that {}", row.0, row.1, row.2)));
+                report
+                    .push(LOOSENED.at(key.span, format!("the baseline sets {} = {}, so that {}", row.0, row.1, row.2)));
             }
         }
     }
@@ -183,7 +224,13 @@ impl Hurdle for Sysctl {
         }
         if !proofs.is_empty() {
             let check = Check::Unit { unit: facts.unit("sysctl")?.to_owned(), active: "active".into(), enabled: None };
-            proofs.push(proof("sysctl", "set-at-boot", &["R20"], "kernel parameters are set at boot, and none was refused", check));
+            proofs.push(proof(
+                "sysctl",
+                "set-at-boot",
+                &["R20"],
+                "kernel parameters are set at boot, and none was refused",
+                check,
+            ));
         }
         Ok(proofs)
     }

@@ -36,14 +36,41 @@ impl PublicKey {
 
 // authorized_keys options of sshd(8), OpenSSH 10.0; those that take a value end with `=`.
 const OPTIONS: [&str; 25] = [
-    "agent-forwarding", "cert-authority", "command=", "environment=", "expiry-time=", "from=", "no-agent-forwarding", "no-port-forwarding",
-    "no-pty", "no-touch-required", "no-user-rc", "no-X11-forwarding", "permitlisten=", "permitopen=", "port-forwarding", "principals=", "pty",
-    "restrict", "tunnel=", "user-rc", "verify-required", "X11-forwarding", "no-x11-forwarding", "x11-forwarding", "no-verify-required",
+    "agent-forwarding",
+    "cert-authority",
+    "command=",
+    "environment=",
+    "expiry-time=",
+    "from=",
+    "no-agent-forwarding",
+    "no-port-forwarding",
+    "no-pty",
+    "no-touch-required",
+    "no-user-rc",
+    "no-X11-forwarding",
+    "permitlisten=",
+    "permitopen=",
+    "port-forwarding",
+    "principals=",
+    "pty",
+    "restrict",
+    "tunnel=",
+    "user-rc",
+    "verify-required",
+    "X11-forwarding",
+    "no-x11-forwarding",
+    "x11-forwarding",
+    "no-verify-required",
 ];
 
 // The types that every sshd here takes and that cloud-init does not drop without a word (facts.md, R36).
 const TYPES: [&str; 7] = [
-    "ssh-ed25519", "ssh-rsa", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521", "sk-ssh-ed25519@openssh.com",
+    "ssh-ed25519",
+    "ssh-rsa",
+    "ecdsa-sha2-nistp256",
+    "ecdsa-sha2-nistp384",
+    "ecdsa-sha2-nistp521",
+    "sk-ssh-ed25519@openssh.com",
     "sk-ecdsa-sha2-nistp256@openssh.com",
 ];
 
@@ -52,7 +79,8 @@ impl FromText for PublicKey {
     fn from_text(text: &str) -> Result<Self, Fault> {
         const HELP: &str = "paste one line of a .pub file: ssh-ed25519 AAAA… name";
         if text.contains("PRIVATE KEY") {
-            return Err(Fault::new("this is a private key").help("it must never leave your machine: paste the .pub file beside it, and make a new key pair"));
+            return Err(Fault::new("this is a private key")
+                .help("it must never leave your machine: paste the .pub file beside it, and make a new key pair"));
         }
         if text.len() > 16_384 {
             return Err(Fault::new("this is too long for a public key").help(HELP));
@@ -70,7 +98,9 @@ impl FromText for PublicKey {
             return Err(Fault::new("this is not a public key").help(HELP));
         };
         judge_kind(kind)?;
-        let blob = STANDARD.decode(body).map_err(|_| Fault::new(format!("the body of this {kind} key is not base64")).help("paste it whole, on one line"))?;
+        let blob = STANDARD.decode(body).map_err(|_| {
+            Fault::new(format!("the body of this {kind} key is not base64")).help("paste it whole, on one line")
+        })?;
         judge_blob(kind, &blob)?;
         Ok(PublicKey(text.trim().to_owned()))
     }
@@ -101,7 +131,11 @@ fn split_options(text: &str) -> Result<(Vec<String>, &str), String> {
         }
         current.push(c);
     }
-    Err(if quoted { "a quote is not closed in the options of this key".to_owned() } else { "this is not a public key".to_owned() })
+    Err(if quoted {
+        "a quote is not closed in the options of this key".to_owned()
+    } else {
+        "this is not a public key".to_owned()
+    })
 }
 
 fn judge_option(option: &str) -> Result<(), Fault> {
@@ -112,15 +146,21 @@ fn judge_option(option: &str) -> Result<(), Fault> {
             if value.len() >= 2 && value.starts_with('"') && value.ends_with('"') {
                 return Ok(());
             }
-            Err(Fault::new(format!("the option `{name}` needs its value in double quotes")).help(format!("write {name}=\"…\"")))
+            Err(Fault::new(format!("the option `{name}` needs its value in double quotes"))
+                .help(format!("write {name}=\"…\"")))
         }
         (Some(known), None) if !known.ends_with('=') => Ok(()),
-        (Some(known), _) if known.ends_with('=') => Err(Fault::new(format!("the option `{name}` needs a value")).help(format!("write {name}=\"…\""))),
+        (Some(known), _) if known.ends_with('=') => {
+            Err(Fault::new(format!("the option `{name}` needs a value")).help(format!("write {name}=\"…\"")))
+        }
         (Some(_), _) => Err(Fault::new(format!("the option `{name}` takes no value"))),
         // sshd ignores the whole line of a key with an option that it does not know: a lockout without a word.
         (None, _) => {
             let near = did_you_mean(name, OPTIONS.iter().map(|o| o.trim_end_matches('=')));
-            let help = near.map_or_else(|| "write `type body comment`, or options of authorized_keys(5) before them".to_owned(), |n| format!("did you mean `{n}`?"));
+            let help = near.map_or_else(
+                || "write `type body comment`, or options of authorized_keys(5) before them".to_owned(),
+                |n| format!("did you mean `{n}`?"),
+            );
             Err(Fault::new(format!("`{}` is neither a key type nor an option of a key", shown(name))).help(help))
         }
     }
@@ -177,12 +217,14 @@ fn judge_blob(kind: &str, blob: &[u8]) -> Result<(), Fault> {
             let modulus = &modulus[modulus.iter().take_while(|b| **b == 0).count()..];
             let bits = modulus.len() * 8 - modulus.first().map_or(0, |b| b.leading_zeros() as usize);
             if bits < RSA_BITS {
-                return Err(Fault::new(format!("this RSA key has {bits} bits; fewer than {RSA_BITS} are refused")).help("make one with: ssh-keygen -t ed25519 -a 100"));
+                return Err(Fault::new(format!("this RSA key has {bits} bits; fewer than {RSA_BITS} are refused"))
+                    .help("make one with: ssh-keygen -t ed25519 -a 100"));
             }
         }
         _ => {
             let curve = next().ok_or_else(cut)?.to_vec();
-            let wanted = kind.trim_start_matches("sk-").trim_start_matches("ecdsa-sha2-").trim_end_matches("@openssh.com");
+            let wanted =
+                kind.trim_start_matches("sk-").trim_start_matches("ecdsa-sha2-").trim_end_matches("@openssh.com");
             let field = next().ok_or_else(cut)?;
             if curve != wanted.as_bytes() || !point(&curve, field) {
                 return Err(cut());
@@ -240,10 +282,22 @@ impl FromText for PasswordHash {
             (1..=16).contains(&salt.len()) && crypt64(salt) && hash.len() == length && crypt64(hash)
         };
         let good = match (fields.first().copied(), &fields[1..]) {
-            (Some("y"), [params, salt, hash]) => crypt64(params) && (1..=8).contains(&params.len()) && crypt64(salt) && salt.len() <= 86 && hash.len() == 43 && crypt64(hash),
+            (Some("y"), [params, salt, hash]) => {
+                crypt64(params)
+                    && (1..=8).contains(&params.len())
+                    && crypt64(salt)
+                    && salt.len() <= 86
+                    && hash.len() == 43
+                    && crypt64(hash)
+            }
             (Some("6"), rest) => sha(rest, 86),
             (Some("5"), rest) => sha(rest, 43),
-            (Some("2b"), [cost, hash]) => cost.parse::<u8>().is_ok_and(|c| (10..=31).contains(&c)) && cost.len() == 2 && hash.len() == 53 && crypt64(hash),
+            (Some("2b"), [cost, hash]) => {
+                cost.parse::<u8>().is_ok_and(|c| (10..=31).contains(&c))
+                    && cost.len() == 2
+                    && hash.len() == 53
+                    && crypt64(hash)
+            }
             (Some("1" | "2" | "2a" | "2x" | "md5"), _) => return bad("this kind of password hash is broken"),
             _ => return bad("this is not a password hash that the machine will know"),
         };
@@ -275,7 +329,10 @@ mod tests {
     fn a_key_that_sshd_would_ignore_is_refused_with_the_reason() {
         let cases = [
             ("-----BEGIN OPENSSH PRIVATE KEY-----", "this is a private key"),
-            ("ssh-dss AAAA", "a key of type ssh-dss is refused: DSA keys are broken, and OpenSSH 10 no longer knows them"),
+            (
+                "ssh-dss AAAA",
+                "a key of type ssh-dss is refused: DSA keys are broken, and OpenSSH 10 no longer knows them",
+            ),
             ("ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvP", "this ssh-ed25519 key is cut short or damaged"),
             ("ssh-ed25519 !!!", "the body of this ssh-ed25519 key is not base64"),
             ("ssh-ed25519", "this is not a public key"),
@@ -286,7 +343,10 @@ mod tests {
             ("command ssh-ed25519 AAAA", "the option `command` needs a value"),
             ("ssh-ed25519-cert-v01@openssh.com AAAA", "this is a certificate, not a public key"),
             ("ssh-ed25519 AAAA\nssh-ed25519 AAAA", "a public key is one line without control characters"),
-            ("ssh-mldsa44-ed25519 AAAA", "a key of type ssh-mldsa44-ed25519 is refused: cloud-init drops keys of this type without a word"),
+            (
+                "ssh-mldsa44-ed25519 AAAA",
+                "a key of type ssh-mldsa44-ed25519 is refused: cloud-init drops keys of this type without a word",
+            ),
         ];
         for (text, expected) in cases {
             assert_eq!(PublicKey::from_text(text).unwrap_err().message, expected, "{text}");
@@ -310,8 +370,14 @@ mod tests {
             format!("ssh-rsa {}", STANDARD.encode(blob))
         };
         assert!(PublicKey::from_text(&rsa(384, 0x80)).is_ok());
-        assert_eq!(PublicKey::from_text(&rsa(384, 0x7f)).unwrap_err().message, "this RSA key has 3071 bits; fewer than 3072 are refused");
-        assert_eq!(PublicKey::from_text(&rsa(256, 0xff)).unwrap_err().message, "this RSA key has 2048 bits; fewer than 3072 are refused");
+        assert_eq!(
+            PublicKey::from_text(&rsa(384, 0x7f)).unwrap_err().message,
+            "this RSA key has 3071 bits; fewer than 3072 are refused"
+        );
+        assert_eq!(
+            PublicKey::from_text(&rsa(256, 0xff)).unwrap_err().message,
+            "this RSA key has 2048 bits; fewer than 3072 are refused"
+        );
     }
 
     #[test]
@@ -322,7 +388,16 @@ mod tests {
             assert!(PasswordHash::from_text(good).is_ok(), "{good}");
             assert_eq!(format!("{:?}", PasswordHash::from_text(good).unwrap()), "PasswordHash(hidden)");
         }
-        for bad in ["hunter2", "", "$1$abc$def", "$6$short$x", "$y$j9T$a", &format!("$6${}${}", "s".repeat(22), "b".repeat(86)), &format!("{y}\nx"), &format!("{y}:x")] {
+        for bad in [
+            "hunter2",
+            "",
+            "$1$abc$def",
+            "$6$short$x",
+            "$y$j9T$a",
+            &format!("$6${}${}", "s".repeat(22), "b".repeat(86)),
+            &format!("{y}\nx"),
+            &format!("{y}:x"),
+        ] {
             let fault = PasswordHash::from_text(bad).unwrap_err();
             assert!(bad.is_empty() || !format!("{fault:?}").contains(bad), "{fault:?}");
         }

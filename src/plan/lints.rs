@@ -1,9 +1,9 @@
 //! What belongs to no single hurdle: doors that two of them shut, names that lead nowhere, machines nobody can enter.
 
+use super::name::UserName;
 use super::proof::Sudo;
 use super::{Account, Logins, Plan};
 use crate::report::{Lint, Report, Severity};
-use super::name::UserName;
 
 /// sshd listens where the firewall lets nobody in.
 pub const SSH_SHUT: Lint = Lint {
@@ -67,9 +67,14 @@ pub const ALL: &[Lint] = &[SSH_SHUT, NOBODY, STRANGER, EMPTY_GROUP, SHUT_OUT, NO
 pub fn lint(plan: &Plan, report: &mut Report) {
     let Some(logins) = &plan.logins else { return };
     if let Some(filter) = &plan.filter {
-        let open = filter.opens.iter().any(|o| o.protocol == super::net::Protocol::Tcp && o.ports.iter().any(|p| p.contains(logins.port)));
+        let open = filter
+            .opens
+            .iter()
+            .any(|o| o.protocol == super::net::Protocol::Tcp && o.ports.iter().any(|p| p.contains(logins.port)));
         if !open {
-            report.push(SSH_SHUT.at(logins.span, format!("`ssh` listens on {}, which the `firewall` keeps shut", logins.port)));
+            report.push(
+                SSH_SHUT.at(logins.span, format!("`ssh` listens on {}, which the `firewall` keeps shut", logins.port)),
+            );
         }
     }
     for (user, span) in &logins.users {
@@ -94,7 +99,10 @@ pub fn lint(plan: &Plan, report: &mut Report) {
         }
     }
     if enters.is_empty() && !logins.root {
-        report.push(NOBODY.at(logins.span.or_else(|| plan.accounts.values().find_map(|a| a.span)), "nobody can log in to this machine"));
+        report.push(NOBODY.at(
+            logins.span.or_else(|| plan.accounts.values().find_map(|a| a.span)),
+            "nobody can log in to this machine",
+        ));
     } else if !logins.root && enters.iter().all(|(_, a)| a.sudo == Sudo::Nothing) {
         report.push(NO_ROOT.at(enters.first().and_then(|(_, a)| a.span), "nobody who can log in may become root"));
     }
@@ -104,6 +112,7 @@ pub fn lint(plan: &Plan, report: &mut Report) {
 #[must_use]
 pub fn way_in(logins: &Logins, name: &UserName, account: &Account) -> bool {
     let by_name = logins.users.is_empty() || logins.users.iter().any(|(u, _)| u == name);
-    let by_group = logins.groups.is_empty() || logins.groups.iter().any(|(g, _)| account.groups.contains(g) || g.as_str() == name.as_str());
+    let by_group = logins.groups.is_empty()
+        || logins.groups.iter().any(|(g, _)| account.groups.contains(g) || g.as_str() == name.as_str());
     by_name && by_group && (!account.keys.is_empty() || (logins.passwords && account.password.is_some()))
 }

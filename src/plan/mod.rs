@@ -213,7 +213,9 @@ impl Plan {
     pub fn file(&mut self, path: &str, file: File) {
         match self.files.get(path) {
             Some(other) if *other == file => {}
-            Some(other) => self.clashes.push(Clash(format!("`{}` and `{}` both write {path}", other.hurdle, file.hurdle))),
+            Some(other) => {
+                self.clashes.push(Clash(format!("`{}` and `{}` both write {path}", other.hurdle, file.hurdle)))
+            }
             None => drop(self.files.insert(path.to_owned(), file)),
         }
     }
@@ -222,7 +224,15 @@ impl Plan {
     ///
     /// # Errors
     /// A template that cannot be drawn: a bug of ours, or a value that its syntax cannot hold.
-    pub fn draw(&mut self, hurdle: &'static str, stage: Stage, path: &str, mode: u32, template: Template, context: &impl serde::Serialize) -> Result<(), TemplateFault> {
+    pub fn draw(
+        &mut self,
+        hurdle: &'static str,
+        stage: Stage,
+        path: &str,
+        mode: u32,
+        template: Template,
+        context: &impl serde::Serialize,
+    ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;
         self.file(path, File { mode, text, stage, hurdle, template: template.name });
         Ok(())
@@ -232,7 +242,13 @@ impl Plan {
     ///
     /// # Errors
     /// As [`Plan::draw`].
-    pub fn command(&mut self, hurdle: &'static str, stage: Stage, template: Template, context: &impl serde::Serialize) -> Result<(), TemplateFault> {
+    pub fn command(
+        &mut self,
+        hurdle: &'static str,
+        stage: Stage,
+        template: Template,
+        context: &impl serde::Serialize,
+    ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;
         self.commands.push(Command { stage, hurdle, text, template: template.name });
         Ok(())
@@ -260,7 +276,9 @@ impl Plan {
     pub fn ssh_from(&self) -> Option<Cidr> {
         let port = self.logins.as_ref()?.port;
         let opens = self.filter.iter().flat_map(|f| &f.opens);
-        let open = opens.filter(|o| o.protocol == Protocol::Tcp && o.ports.iter().any(|p| p.contains(port))).min_by_key(|o| o.interface.is_some())?;
+        let open = opens
+            .filter(|o| o.protocol == Protocol::Tcp && o.ports.iter().any(|p| p.contains(port)))
+            .min_by_key(|o| o.interface.is_some())?;
         open.from.iter().find(|net| net.is_ipv4()).or(open.from.first()).copied()
     }
 
@@ -278,7 +296,8 @@ impl Plan {
             let lines: Vec<_> = self.sysctls.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
             let context = BTreeMap::from([("lines", lines)]);
             let path = format!("{}/99-zz-hardtack.conf", self.sysctl_d);
-            self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context).map_err(|e| Clash(e.to_string()))?;
+            self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context)
+                .map_err(|e| Clash(e.to_string()))?;
             self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &()).map_err(|e| Clash(e.to_string()))?;
         }
         self.commands.sort_by_key(|c| (c.stage, c.hurdle));

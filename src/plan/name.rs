@@ -67,7 +67,10 @@ impl FromText for HostName {
 fn account(text: &str, what: &str) -> Result<String, Fault> {
     let mut bytes = text.bytes();
     let first = bytes.next().is_some_and(|b| b.is_ascii_lowercase() || b == b'_');
-    if first && text.len() <= 32 && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-') {
+    if first
+        && text.len() <= 32
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
+    {
         return Ok(text.to_owned());
     }
     Err(Fault::new(format!("`{}` is not {what}", shown(text)))
@@ -95,19 +98,22 @@ impl FromText for Interface {
         if good && (1..=15).contains(&text.len()) && !text.starts_with(['.', '-']) {
             return Ok(Interface(text.to_owned()));
         }
-        Err(Fault::new(format!("`{}` is not a network interface", shown(text))).help("write its name as `ip link` shows it: enp1s0"))
+        Err(Fault::new(format!("`{}` is not a network interface", shown(text)))
+            .help("write its name as `ip link` shows it: enp1s0"))
     }
 }
 
 impl FromText for SysctlKey {
     const WHAT: &'static str = "a kernel parameter";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let part = |p: &str| p == "*" || (!p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
+        let part =
+            |p: &str| p == "*" || (!p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
         let parts: Vec<_> = text.split('.').collect();
         if text.len() <= 120 && parts.len() >= 2 && parts.iter().all(|p| part(p)) && parts[0] != "*" {
             return Ok(SysctlKey(text.to_owned()));
         }
-        Err(Fault::new(format!("`{}` is not a kernel parameter", shown(text))).help("write it with dots: net.ipv4.ip_forward"))
+        Err(Fault::new(format!("`{}` is not a kernel parameter", shown(text)))
+            .help("write it with dots: net.ipv4.ip_forward"))
     }
 }
 
@@ -126,7 +132,8 @@ impl FromText for SysctlValue {
         if good && !text.trim().is_empty() && text.len() <= 200 {
             return Ok(SysctlValue(text.split_whitespace().collect::<Vec<_>>().join(" ")));
         }
-        Err(Fault::new("this is not a value of a kernel parameter").help("write one line of numbers and words, at most 200 characters"))
+        Err(Fault::new("this is not a value of a kernel parameter")
+            .help("write one line of numbers and words, at most 200 characters"))
     }
 }
 
@@ -140,15 +147,27 @@ mod tests {
             for text in good {
                 assert!(T::from_text(text).is_ok(), "{} refused: {text:?}", T::WHAT);
             }
-            for text in bad.iter().chain(&["", " ", "a b", "a\nb", "$(x)", "`x`", "{{ x }}", "a'b", "a\"b", "!tag x", "a\0", "é", "../x", "a#b", "a;b"]) {
+            for text in bad.iter().chain(&[
+                "", " ", "a b", "a\nb", "$(x)", "`x`", "{{ x }}", "a'b", "a\"b", "!tag x", "a\0", "é", "../x", "a#b",
+                "a;b",
+            ]) {
                 assert!(T::from_text(text).is_err(), "{} accepted: {text:?}", T::WHAT);
             }
         }
         let long = "a".repeat(10_000_000);
-        check::<HostName>(&["web01", "a", "db-1.example.org"], &["-a", "a-", "Web", "a..b", "a_b", &long, &"a".repeat(64)]);
-        check::<UserName>(&["alice", "_x", "a-1", &"a".repeat(32)], &["1a", "Alice", "-a", "a.b", "root:x", &"a".repeat(33), &long]);
+        check::<HostName>(
+            &["web01", "a", "db-1.example.org"],
+            &["-a", "a-", "Web", "a..b", "a_b", &long, &"a".repeat(64)],
+        );
+        check::<UserName>(
+            &["alice", "_x", "a-1", &"a".repeat(32)],
+            &["1a", "Alice", "-a", "a.b", "root:x", &"a".repeat(33), &long],
+        );
         check::<Interface>(&["eth0", "enp0s3", "br-lan", "eth0.100"], &["eth+", "a/b", &"e".repeat(16), "-i", &long]);
-        check::<SysctlKey>(&["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"], &["ip_forward", "a..b", "*.x", "a.b=c", &long]);
+        check::<SysctlKey>(
+            &["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"],
+            &["ip_forward", "a..b", "*.x", "a.b=c", &long],
+        );
     }
 
     #[test]

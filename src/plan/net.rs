@@ -81,8 +81,15 @@ impl FromText for Ports {
     const WHAT: &'static str = "a port or a range of ports";
     const NUMBERS: bool = true;
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let fault = || Fault::new(format!("`{}` is not a port or a range of ports", shown(text))).help("write 8080, or \"8000-8099\"; from 1 to 65535");
-        let port = |t: &str| (!t.is_empty() && t.bytes().all(|b| b.is_ascii_digit())).then(|| t.parse::<u16>().ok().filter(|p| *p > 0)).flatten();
+        let fault = || {
+            Fault::new(format!("`{}` is not a port or a range of ports", shown(text)))
+                .help("write 8080, or \"8000-8099\"; from 1 to 65535")
+        };
+        let port = |t: &str| {
+            (!t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))
+                .then(|| t.parse::<u16>().ok().filter(|p| *p > 0))
+                .flatten()
+        };
         let (first, last) = text.split_once('-').unwrap_or((text, text));
         let ports = Ports { first: port(first).ok_or_else(fault)?, last: port(last).ok_or_else(fault)? };
         if ports.first > ports.last {
@@ -156,18 +163,27 @@ impl std::fmt::Display for Cidr {
 impl FromText for Cidr {
     const WHAT: &'static str = "a network (CIDR)";
     fn from_text(text: &str) -> Result<Self, Fault> {
-        let fault = || Fault::new(format!("`{}` is not a network", shown(text))).help("write a CIDR: 10.0.0.0/8, 2001:db8::/32, or one address");
+        let fault = || {
+            Fault::new(format!("`{}` is not a network", shown(text)))
+                .help("write a CIDR: 10.0.0.0/8, 2001:db8::/32, or one address")
+        };
         let net = match text.parse::<IpNet>() {
             Ok(net) => net,
             Err(_) => IpNet::from(text.parse::<IpAddr>().map_err(|_| fault())?),
         };
         if net.trunc() != net {
-            return Err(Fault::new(format!("`{}` has bits set beyond its prefix", shown(text))).help(format!("write `{}`", net.trunc())));
+            return Err(Fault::new(format!("`{}` has bits set beyond its prefix", shown(text)))
+                .help(format!("write `{}`", net.trunc())));
         }
         let network = net.network();
         let mapped = matches!(network, IpAddr::V6(a) if a.to_ipv4_mapped().is_some());
-        if mapped || network.is_multicast() || network.is_loopback() || (network.is_unspecified() && net.prefix_len() > 8) {
-            return Err(Fault::new(format!("no packet from outside can come from `{}`", shown(text))).help("write the network that the packets come from"));
+        if mapped
+            || network.is_multicast()
+            || network.is_loopback()
+            || (network.is_unspecified() && net.prefix_len() > 8)
+        {
+            return Err(Fault::new(format!("no packet from outside can come from `{}`", shown(text)))
+                .help("write the network that the packets come from"));
         }
         Ok(Cidr(net))
     }
@@ -187,12 +203,33 @@ mod tests {
         assert_eq!(Cidr::from_text("192.0.2.9").unwrap().sample(3).to_string(), "192.0.2.9");
         assert_eq!(Cidr::from_text("2001:db8::/32").unwrap().sample(0).to_string(), "2001:db8::5");
         assert_eq!(Cidr::from_text("192.0.2.8/30").unwrap().sample(9).to_string(), "192.0.2.9");
-        for text in ["10.0.0.0/8", "192.0.2.0/24", "192.0.2.16/28", "192.0.2.8/30", "192.0.2.8/31", "0.0.0.0/0", "::/0", "2001:db8::/126"] {
+        for text in [
+            "10.0.0.0/8",
+            "192.0.2.0/24",
+            "192.0.2.16/28",
+            "192.0.2.8/30",
+            "192.0.2.8/31",
+            "0.0.0.0/0",
+            "::/0",
+            "2001:db8::/126",
+        ] {
             let net = Cidr::from_text(text).unwrap();
             assert!((0..=255).all(|n| net.contains(net.sample(n))), "{text}");
         }
         assert_eq!(Cidr::from_text("10.1.2.3/8").unwrap_err().help.as_deref(), Some("write `10.0.0.0/8`"));
-        for bad in ["", "10.0.0.0/33", "10.0.0", "localhost", "127.0.0.0/8", "::1", "224.0.0.0/4", "::ffff:1.2.3.4", "10.0.0.0/8 ", "fe80::1%eth0", "1.2.3.4/8\n"] {
+        for bad in [
+            "",
+            "10.0.0.0/33",
+            "10.0.0",
+            "localhost",
+            "127.0.0.0/8",
+            "::1",
+            "224.0.0.0/4",
+            "::ffff:1.2.3.4",
+            "10.0.0.0/8 ",
+            "fe80::1%eth0",
+            "1.2.3.4/8\n",
+        ] {
             assert!(Cidr::from_text(bad).is_err(), "{bad:?}");
         }
     }

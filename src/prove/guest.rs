@@ -111,13 +111,7 @@ impl Guest {
     pub fn connect(vm: &Vm) -> Result<Self, Error> {
         let socket = vm.channel();
         let line = Some(Line::open(&socket)?);
-        Ok(Guest {
-            socket,
-            meter: vm.meter(),
-            scratch: "/run",
-            line,
-            boot: None,
-        })
+        Ok(Guest { socket, meter: vm.meter(), scratch: "/run", line, boot: None })
     }
 
     /// Wait until the machine has a shell for us, which is before cloud-init begins.
@@ -146,9 +140,7 @@ impl Guest {
         let told = self.ask(script, &nonce, deadline);
         match &told {
             Err(Error::Overrun(Overrun::Work(_) | Overrun::Idle(_))) => self.rescue(&nonce),
-            Err(Error::TooMuch | Error::Garbled | Error::Restarted | Error::Io(_)) => {
-                self.hang_up()
-            }
+            Err(Error::TooMuch | Error::Garbled | Error::Restarted | Error::Io(_)) => self.hang_up(),
             Err(Error::Overrun(_) | Error::TooLong(_)) | Ok(_) => {}
         }
         told
@@ -201,9 +193,7 @@ impl Guest {
         let order = format!("\nkill -KILL -- -$!; wait; rm -f {scratch}/hardtack.{nonce}*\n");
         self.boot = None;
         let rescued = match &mut self.line {
-            Some(line) => line
-                .send(order.as_bytes(), &mut deadline)
-                .and_then(|()| self.greet(&mut deadline)),
+            Some(line) => line.send(order.as_bytes(), &mut deadline).and_then(|()| self.greet(&mut deadline)),
             None => return,
         };
         if rescued.is_err() {
@@ -249,21 +239,15 @@ fn request(script: &str, nonce: &str, scratch: &str) -> Vec<u8> {
 
 /// The rest of a line that is an answer to `nonce`.
 fn addressed<'a>(line: &'a [u8], nonce: &str) -> Option<&'a [u8]> {
-    line.strip_prefix(b"HT ")?
-        .strip_prefix(nonce.as_bytes())?
-        .strip_prefix(b":")
+    line.strip_prefix(b"HT ")?.strip_prefix(nonce.as_bytes())?.strip_prefix(b":")
 }
 
 /// `stdout:status:stderr:`, the first and the last in base64.
 fn parse(frame: &[u8]) -> Result<Output, Error> {
     let mut parts = frame.split(|byte| *byte == b':');
-    let (Some(stdout), Some(status), Some(stderr), Some([]), None) = (
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-        parts.next(),
-    ) else {
+    let (Some(stdout), Some(status), Some(stderr), Some([]), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(Error::Garbled);
     };
     let decode = |text| STANDARD.decode(text).map_err(|_| Error::Garbled);
@@ -271,15 +255,8 @@ fn parse(frame: &[u8]) -> Result<Output, Error> {
     if stdout.len() > MOST {
         return Err(Error::TooMuch);
     }
-    let status = std::str::from_utf8(status)
-        .ok()
-        .and_then(|s| s.parse().ok())
-        .ok_or(Error::Garbled)?;
-    Ok(Output {
-        status,
-        stdout,
-        stderr: decode(stderr)?,
-    })
+    let status = std::str::from_utf8(status).ok().and_then(|s| s.parse().ok()).ok_or(Error::Garbled)?;
+    Ok(Output { status, stdout, stderr: decode(stderr)? })
 }
 
 /// 128 bits that nobody can guess.

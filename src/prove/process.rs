@@ -59,8 +59,7 @@ impl Program {
     /// Add arguments.
     #[must_use]
     pub fn args<A: AsRef<OsStr>>(mut self, arguments: impl IntoIterator<Item = A>) -> Self {
-        self.arguments
-            .extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
+        self.arguments.extend(arguments.into_iter().map(|a| a.as_ref().to_owned()));
         self
     }
 
@@ -74,8 +73,7 @@ impl Program {
     /// Set one variable of the environment. Everything else is ours, with `PATH` and the locale made certain.
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
-        self.environment
-            .push((name.into(), value.as_ref().to_owned()));
+        self.environment.push((name.into(), value.as_ref().to_owned()));
         self
     }
 
@@ -114,8 +112,7 @@ impl Program {
 
     /// Start it and come back at once; both streams go to `log`.
     pub fn start(self, log: &Path) -> Result<Running> {
-        let out =
-            File::create(log).with_context(|| format!("could not create {}", log.display()))?;
+        let out = File::create(log).with_context(|| format!("could not create {}", log.display()))?;
         let err = out.try_clone().context("could not duplicate a file")?;
         self.spawn(Stdio::from(out), Stdio::from(err))
     }
@@ -139,11 +136,7 @@ impl Program {
                 bail!("interrupted while {name} was running");
             }
             if started.elapsed() > deadline {
-                bail!(
-                    "{name} did not finish within {} s{}",
-                    deadline.as_secs(),
-                    quote(&tail)
-                );
+                bail!("{name} did not finish within {} s{}", deadline.as_secs(), quote(&tail));
             }
             match heard.recv_timeout(TICK) {
                 Ok((_, None)) => open -= 1,
@@ -161,10 +154,7 @@ impl Program {
         match running.wait(left)? {
             Some(status) if status.success() => Ok(()),
             Some(status) => Err(anyhow!("{name} {}{}", describe(status), quote(&tail))),
-            None => Err(anyhow!(
-                "{name} closed its output but did not end{}",
-                quote(&tail)
-            )),
+            None => Err(anyhow!("{name} closed its output but did not end{}", quote(&tail))),
         }
     }
 
@@ -180,37 +170,20 @@ impl Program {
         let mut command = match find("setpriv") {
             Some(setpriv) => {
                 let mut command = Command::new(setpriv);
-                command
-                    .args(["--pdeathsig", signal_name(self.farewell)])
-                    .arg("--")
-                    .arg(&program);
+                command.args(["--pdeathsig", signal_name(self.farewell)]).arg("--").arg(&program);
                 command
             }
             None => Command::new(&program),
         };
-        command
-            .args(&self.arguments)
-            .stdin(input)
-            .stdout(out)
-            .stderr(err);
+        command.args(&self.arguments).stdin(input).stdout(out).stderr(err);
         // A group of its own, so that stopping it also stops what it has started.
         command.process_group(0);
-        command
-            .env("PATH", search_path())
-            .env("LC_ALL", "C.UTF-8")
-            .env_remove("LANGUAGE")
-            .envs(self.environment);
+        command.env("PATH", search_path()).env("LC_ALL", "C.UTF-8").env_remove("LANGUAGE").envs(self.environment);
         if let Some(directory) = &self.directory {
             command.current_dir(directory);
         }
-        let child = command
-            .spawn()
-            .with_context(|| format!("could not start {}", program.display()))?;
-        Ok(Running {
-            child,
-            farewell: self.farewell,
-            ended: None,
-        })
+        let child = command.spawn().with_context(|| format!("could not start {}", program.display()))?;
+        Ok(Running { child, farewell: self.farewell, ended: None })
     }
 }
 
@@ -221,11 +194,7 @@ enum Heard<'a> {
 
 /// One thread a stream; `None` is the end of one. True stands for standard output.
 fn listen(child: &mut Child) -> mpsc::Receiver<(bool, Option<Vec<u8>>)> {
-    fn relay<R: Read + Send + 'static>(
-        out: bool,
-        stream: Option<R>,
-        to: mpsc::SyncSender<(bool, Option<Vec<u8>>)>,
-    ) {
+    fn relay<R: Read + Send + 'static>(out: bool, stream: Option<R>, to: mpsc::SyncSender<(bool, Option<Vec<u8>>)>) {
         thread::spawn(move || {
             if let Some(stream) = stream {
                 let mut reader = BufReader::new(stream);
@@ -267,10 +236,7 @@ impl Running {
 
     fn poll(&mut self) -> Result<Option<ExitStatus>> {
         if self.ended.is_none() {
-            self.ended = self
-                .child
-                .try_wait()
-                .context("could not wait for a child")?;
+            self.ended = self.child.try_wait().context("could not wait for a child")?;
         }
         Ok(self.ended)
     }
@@ -319,11 +285,7 @@ static INTERRUPTED: OnceLock<Arc<AtomicBool>> = OnceLock::new();
 /// second one ends us at once.
 pub fn watch_signals() -> Result<()> {
     let flag = INTERRUPTED.get_or_init(Arc::default);
-    for signal in [
-        signal_hook::consts::SIGINT,
-        signal_hook::consts::SIGTERM,
-        signal_hook::consts::SIGHUP,
-    ] {
+    for signal in [signal_hook::consts::SIGINT, signal_hook::consts::SIGTERM, signal_hook::consts::SIGHUP] {
         signal_hook::flag::register_conditional_shutdown(signal, 130, Arc::clone(flag))
             .and_then(|_| signal_hook::flag::register(signal, Arc::clone(flag)))
             .context("could not watch for signals")?;
@@ -333,17 +295,11 @@ pub fn watch_signals() -> Result<()> {
 
 /// Whether a person has asked us to stop.
 pub fn interrupted() -> bool {
-    INTERRUPTED
-        .get()
-        .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    INTERRUPTED.get().is_some_and(|flag| flag.load(Ordering::Relaxed))
 }
 
 fn signal_name(signal: Signal) -> &'static str {
-    if signal == Signal::KILL {
-        "KILL"
-    } else {
-        "TERM"
-    }
+    if signal == Signal::KILL { "KILL" } else { "TERM" }
 }
 
 fn describe(status: ExitStatus) -> String {
@@ -363,16 +319,8 @@ fn quote(tail: &VecDeque<u8>) -> String {
 /// What a program said, for the end of an error: nothing, or `: ` and its last KiB without control characters.
 pub fn said(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(TAIL)..]);
-    let text: String = text
-        .trim()
-        .chars()
-        .filter(|c| !c.is_control() || *c == '\n')
-        .collect();
-    if text.is_empty() {
-        text
-    } else {
-        format!(": {}", text.replace('\n', "\n  "))
-    }
+    let text: String = text.trim().chars().filter(|c| !c.is_control() || *c == '\n').collect();
+    if text.is_empty() { text } else { format!(": {}", text.replace('\n', "\n  ")) }
 }
 
 #[cfg(test)]

@@ -84,10 +84,12 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
             let send = send.clone();
             move || machine(job, Which::Bundle, &send)
         });
-        let control = job.control.then(|| scope.spawn({
-            let send = send.clone();
-            move || machine(job, Which::Control, &send)
-        }));
+        let control = job.control.then(|| {
+            scope.spawn({
+                let send = send.clone();
+                move || machine(job, Which::Control, &send)
+            })
+        });
         drop(send);
         for event in receive {
             tell(event);
@@ -108,7 +110,11 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
         .iter()
         .zip(judgements)
         .enumerate()
-        .map(|(at, (proof, judgement))| Judged { proof: proof.clone(), judgement, control: control.as_ref().and_then(|c| c.get(at).cloned()) })
+        .map(|(at, (proof, judgement))| Judged {
+            proof: proof.clone(),
+            judgement,
+            control: control.as_ref().and_then(|c| c.get(at).cloned()),
+        })
         .collect();
     let accelerator = if matches!(job.accelerator, Accelerator::Kvm) { "kvm" } else { "tcg" };
     Ok(Outcome { accelerator, judged, cpu_seconds })
@@ -142,11 +148,14 @@ fn machine(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<Judgeme
 }
 
 fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<Judgement>, f64)> {
-    let scratch = tempfile::Builder::new().prefix("hardtack-").tempdir().context("could not make a folder for the machine")?;
+    let scratch =
+        tempfile::Builder::new().prefix("hardtack-").tempdir().context("could not make a folder for the machine")?;
     let path = scratch.path().join("seed.img");
     let data = match which {
         Which::Bundle => job.seed.to_vec(),
-        Which::Control => seed::vfat(&[("meta-data", b"instance-id: hardtack-control\n"), ("user-data", b"#cloud-config\n{}\n")], 0)?,
+        Which::Control => {
+            seed::vfat(&[("meta-data", b"instance-id: hardtack-control\n"), ("user-data", b"#cloud-config\n{}\n")], 0)?
+        }
     };
     std::fs::write(&path, data).context("could not write the seed")?;
     let mut config = Config::new(job.image, job.start, job.accelerator.clone());
@@ -158,7 +167,9 @@ fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<
     let lan = Lan::connect(&vm.wire(), Network::default()).context("could not connect the machine's network")?;
     let guest = Guest::connect(&vm)?;
     let mut machine = Machine { which, guest, lan, vm: &vm, send };
-    let judgements = machine.judge(job.proofs, scratch.path()).with_context(|| format!("the console says last: {}", last_lines(&vm.console())))?;
+    let judgements = machine
+        .judge(job.proofs, scratch.path())
+        .with_context(|| format!("the console says last: {}", last_lines(&vm.console())))?;
     let cpu = vm.cpu_seconds();
     drop(machine);
     vm.quit()?;
@@ -167,7 +178,9 @@ fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<
 
 // The kernel's own names are eth0, eth1 …; a rule that names one is proved on a machine that has it.
 fn wants_eth0(proofs: &[Proof]) -> bool {
-    proofs.iter().any(|p| matches!(&p.check, Check::Wire(k) if k.interface.as_deref().is_some_and(|i| i.starts_with("eth"))))
+    proofs
+        .iter()
+        .any(|p| matches!(&p.check, Check::Wire(k) if k.interface.as_deref().is_some_and(|i| i.starts_with("eth"))))
 }
 
 fn last_lines(console: &str) -> String {
@@ -198,7 +211,8 @@ impl Machine<'_> {
         let (send, which) = (self.send.clone(), self.which);
 
         self.say("asking from inside");
-        let asked: Vec<(usize, &Check)> = proofs.iter().enumerate().map(|(at, p)| (at, &p.check)).filter(|(_, c)| inside::is_inside(c)).collect();
+        let asked: Vec<(usize, &Check)> =
+            proofs.iter().enumerate().map(|(at, p)| (at, &p.check)).filter(|(_, c)| inside::is_inside(c)).collect();
         let checks: Vec<&Check> = asked.iter().map(|(_, c)| *c).collect();
         let printed = self.run(&inside::script(&checks), QUESTIONS)?;
         for ((at, _), judgement) in asked.iter().zip(inside::judge(&checks, &printed)) {
@@ -228,7 +242,9 @@ impl Machine<'_> {
             .collect();
         if !knocks.is_empty() {
             self.say("knocking from the wire");
-            for ((at, _), judgement) in knocks.iter().zip(self.knocks(&knocks.iter().map(|(_, k)| *k).collect::<Vec<_>>())?) {
+            for ((at, _), judgement) in
+                knocks.iter().zip(self.knocks(&knocks.iter().map(|(_, k)| *k).collect::<Vec<_>>())?)
+            {
                 keep(*at, judgement, &send, which);
             }
         }
@@ -249,7 +265,11 @@ impl Machine<'_> {
                 break;
             }
             deadline.check()?;
-            self.say(if said.is_empty() { "first boot".to_owned() } else { format!("first boot: {}", crate::report::shown(&said)) });
+            self.say(if said.is_empty() {
+                "first boot".to_owned()
+            } else {
+                format!("first boot: {}", crate::report::shown(&said))
+            });
         }
         // The last of cloud-init writes its result before systemd knows that it has ended.
         self.run("systemctl is-system-running --wait >/dev/null 2>&1; true", SMALL)?;
@@ -265,7 +285,12 @@ impl Machine<'_> {
     }
 
     // Logins that must succeed come first, on accounts as they are; then those that must not, on accounts that surely are there.
-    fn logins(&mut self, logins: &[(usize, &Login)], scratch: &Path, keep: &mut dyn FnMut(usize, Judgement)) -> Result<()> {
+    fn logins(
+        &mut self,
+        logins: &[(usize, &Login)],
+        scratch: &Path,
+        keep: &mut dyn FnMut(usize, Judgement),
+    ) -> Result<()> {
         let nonce = super::guest::nonce()?;
         let keyring = Keyring::new(scratch, &nonce)?;
         let bare_port = match self.which {
@@ -303,8 +328,13 @@ impl Machine<'_> {
         self.run(&wire::listen(knocks), SMALL)?;
         let budget = std::cell::RefCell::new(Budget::cpu_seconds(60).idle(Duration::from_secs(20)).start(self.meter()));
         let late = || budget.borrow_mut().check().is_err();
-        self.lan.wait(&late, &|guest| guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some());
-        let interface = String::from_utf8_lossy(&self.run("ip -o link show | grep -v ' lo: ' | cut -d: -f2 | head -n 1", SMALL)?).trim().to_owned();
+        self.lan.wait(&late, &|guest| {
+            guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some()
+        });
+        let interface =
+            String::from_utf8_lossy(&self.run("ip -o link show | grep -v ' lo: ' | cut -d: -f2 | head -n 1", SMALL)?)
+                .trim()
+                .to_owned();
         let guest = self.lan.guest();
         let seen = wire::judge(knocks, &guest, &interface, &mut |probes| self.lan.probe(probes, &late));
         self.run(wire::HUSH, SMALL)?;

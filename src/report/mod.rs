@@ -121,7 +121,13 @@ impl Lint {
     /// This kind of fault, found at a place.
     #[must_use]
     pub fn at(&self, span: Option<Span>, message: impl Into<String>) -> Diagnostic {
-        Diagnostic { code: self.code, severity: self.severity, message: message.into(), span, help: Some(self.instead.to_owned()) }
+        Diagnostic {
+            code: self.code,
+            severity: self.severity,
+            message: message.into(),
+            span,
+            help: Some(self.instead.to_owned()),
+        }
     }
 }
 
@@ -143,7 +149,8 @@ impl FromText for String {
     const WHAT: &'static str = "text";
     fn from_text(text: &str) -> Result<Self, Fault> {
         if text.chars().any(is_unseen) {
-            return Err(Fault::new("this text holds a line break or an unseen character").help("write it on one line, without control characters"));
+            return Err(Fault::new("this text holds a line break or an unseen character")
+                .help("write it on one line, without control characters"));
         }
         Ok(text.to_owned())
     }
@@ -164,7 +171,13 @@ impl Report {
     /// Adds an error that has a place.
     pub fn error(&mut self, code: &'static str, span: Span, message: impl Into<String>, help: impl Into<String>) {
         let (message, help) = (message.into(), help.into());
-        self.push(Diagnostic { code, severity: Severity::Error, message, span: Some(span), help: (!help.is_empty()).then_some(help) });
+        self.push(Diagnostic {
+            code,
+            severity: Severity::Error,
+            message,
+            span: Some(span),
+            help: (!help.is_empty()).then_some(help),
+        });
     }
 
     /// Whether an error stands.
@@ -224,7 +237,8 @@ pub fn shown(text: &str) -> String {
 /// Characters that a terminal or an editor hides or acts upon (controls, bidirectional overrides, zero width).
 #[must_use]
 pub fn is_unseen(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+    c.is_control()
+        || matches!(c, '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }
 
 #[cfg(test)]

@@ -20,9 +20,18 @@ fn said(path: &std::path::Path) -> Vec<Said> {
             let number = |key: &str| usize::try_from(v[key].as_u64().unwrap_or(1)).unwrap();
             let (line, from) = (number("line"), number("column"));
             let to = if number("end_line") == line { number("end_column").max(from + 1) } else { from + 1 };
-            let what = format!("{}[{}] {}", v["severity"].as_str().unwrap(), v["code"].as_str().unwrap(), v["message"].as_str().unwrap());
+            let what = format!(
+                "{}[{}] {}",
+                v["severity"].as_str().unwrap(),
+                v["code"].as_str().unwrap(),
+                v["message"].as_str().unwrap()
+            );
             // A comment cannot begin left of the place that it points at.
-            let mark = if from > 1 { format!("#{}{} {what}", " ".repeat(from - 2), "^".repeat(to - from)) } else { format!("#< {what}") };
+            let mark = if from > 1 {
+                format!("#{}{} {what}", " ".repeat(from - 2), "^".repeat(to - from))
+            } else {
+                format!("#< {what}")
+            };
             Said { line, mark }
         })
         .collect()

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 /// Runs a real tool on a text, and wants it to be content.
-pub fn content(program: &str, arguments: &[&str], text: &str) {
+pub(crate) fn content(program: &str, arguments: &[&str], text: &str) {
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::piped())
@@ -53,7 +53,7 @@ fn the_scripts_are_posix_and_shellcheck_finds_nothing() {
 }
 
 /// YAML as cloud-init's own Python reads it.
-pub fn as_json(yaml: &str) -> serde_json::Value {
+pub(crate) fn as_json(yaml: &str) -> serde_json::Value {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("data");
     std::fs::write(&file, yaml).unwrap();
@@ -100,7 +100,8 @@ fn cloud_init_itself_finds_no_fault_in_the_user_data() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("user-data");
         std::fs::write(&file, &tree.get("cloud-init/user-data").unwrap().data).unwrap();
-        let done = Command::new("cloud-init").args(["schema", "--annotate", "-c"]).arg(&file).output().expect("cloud-init");
+        let done =
+            Command::new("cloud-init").args(["schema", "--annotate", "-c"]).arg(&file).output().expect("cloud-init");
         let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
         assert!(done.status.success() && !said.to_lowercase().contains("deprecat"), "{said}");
     }
@@ -119,7 +120,8 @@ fn sshd_takes_the_drop_in() {
         let text = format!("HostKey {}\n{}", key.display(), String::from_utf8_lossy(&entry.data));
         std::fs::write(&config, &text).unwrap();
         std::fs::create_dir_all("/run/sshd").unwrap();
-        let done = Command::new("/usr/sbin/sshd").args(["-T", "-f"]).arg(&config).output().expect("sshd, of openssh-server");
+        let done =
+            Command::new("/usr/sbin/sshd").args(["-T", "-f"]).arg(&config).output().expect("sshd, of openssh-server");
         assert!(done.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&done.stderr));
     }
 }

@@ -10,19 +10,19 @@ use hardtack::spec::{self, Spec};
 use std::path::{Path, PathBuf};
 
 /// The project's folder.
-pub fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 /// The program, with nothing of the tester's own: no home, no colour.
-pub fn hardtack() -> assert_cmd::Command {
+pub(crate) fn hardtack() -> assert_cmd::Command {
     let mut command = assert_cmd::Command::new(assert_cmd::cargo::cargo_bin!("hardtack"));
     command.env_remove("NO_COLOR").env_remove("SOURCE_DATE_EPOCH");
     command
 }
 
 /// The samples, by name.
-pub fn samples() -> Vec<(String, PathBuf)> {
+pub(crate) fn samples() -> Vec<(String, PathBuf)> {
     let mut found: Vec<_> = std::fs::read_dir(root().join("tests/specs"))
         .unwrap()
         .map(|e| e.unwrap().path())
@@ -34,7 +34,7 @@ pub fn samples() -> Vec<(String, PathBuf)> {
 }
 
 /// A spec that must be good, and what is true of its image (or of another one).
-pub fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
+pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
     let source = Source { name: "test.yaml".to_owned(), text: text.to_owned() };
     let mut report = Report::default();
     let spec = spec::read(&source, &mut report);
@@ -47,7 +47,7 @@ pub fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
 }
 
 /// Bakes a plan, broken on purpose where `spoil` says so; and the proofs of what it should have been.
-pub fn bake(text: &str, image: Option<&str>, spoil: &dyn Fn(&mut Plan)) -> (Tree, Vec<Proof>) {
+pub(crate) fn bake(text: &str, image: Option<&str>, spoil: &dyn Fn(&mut Plan)) -> (Tree, Vec<Proof>) {
     let (spec, facts, plan) = good(text, image);
     let ways: Vec<_> = spec.deliver.iter().map(|w| w.value).collect();
     let mut broken = (*plan).clone();

@@ -32,30 +32,19 @@ pub fn iso(files: &[(&str, &[u8])], time: u32) -> io::Result<Vec<u8>> {
     let names: Vec<&str> = files.iter().map(|(name, _)| *name).collect();
     // The size of a directory depends on its names alone, so the first round may lie about places.
     let nowhere = vec![Extent::NONE; files.len()];
-    let root = Extent {
-        sector: ROOT,
-        bytes: primary_root(Extent::NONE, &short, &names, &nowhere, now).len() as u32,
-    };
-    let joliet = Extent {
-        sector: root.end(),
-        bytes: joliet_root(Extent::NONE, &names, &nowhere, now).len() as u32,
-    };
+    let root = Extent { sector: ROOT, bytes: primary_root(Extent::NONE, &short, &names, &nowhere, now).len() as u32 };
+    let joliet = Extent { sector: root.end(), bytes: joliet_root(Extent::NONE, &names, &nowhere, now).len() as u32 };
     let mut end = joliet.end();
     let mut extents = Vec::new();
     for (_, data) in &files {
-        let extent = Extent {
-            sector: end,
-            bytes: data.len() as u32,
-        };
+        let extent = Extent { sector: end, bytes: data.len() as u32 };
         // An empty file has a sector too, so that no extent lies outside the volume or on another file.
         end = extent.end().max(end + 1);
         extents.push(extent);
     }
 
     let mut image = vec![0; end as usize * SECTOR];
-    let mut put = |sector: u32, bytes: &[u8]| {
-        image[sector as usize * SECTOR..][..bytes.len()].copy_from_slice(bytes)
-    };
+    let mut put = |sector: u32, bytes: &[u8]| image[sector as usize * SECTOR..][..bytes.len()].copy_from_slice(bytes);
     put(16, &volume(Names::Primary, end, root, now));
     put(17, &volume(Names::Joliet, end, joliet, now));
     put(18, b"\xffCD001\x01");
@@ -64,10 +53,7 @@ pub fn iso(files: &[(&str, &[u8])], time: u32) -> io::Result<Vec<u8>> {
         put(table + 1, &path_table(root.to_be_bytes(), [0, 1]));
     }
     put(NOTICE, &rock_ridge_notice());
-    put(
-        root.sector,
-        &primary_root(root, &short, &names, &extents, now),
-    );
+    put(root.sector, &primary_root(root, &short, &names, &extents, now));
     put(joliet.sector, &joliet_root(joliet, &names, &extents, now));
     for ((_, data), extent) in files.iter().zip(&extents) {
         put(extent.sector, data);
@@ -82,10 +68,7 @@ struct Extent {
 }
 
 impl Extent {
-    const NONE: Extent = Extent {
-        sector: 0,
-        bytes: 0,
-    };
+    const NONE: Extent = Extent { sector: 0, bytes: 0 };
 
     fn end(self) -> u32 {
         self.sector + self.bytes.div_ceil(SECTOR as u32)
@@ -117,15 +100,7 @@ fn ucs2(text: &str) -> Vec<u8> {
 
 /// The 7-byte date of directory records and of Rock Ridge; the last byte is the time zone, UTC.
 fn date7(now: Moment) -> [u8; 7] {
-    [
-        (now.year - 1900) as u8,
-        now.month,
-        now.day,
-        now.hour,
-        now.minute,
-        now.second,
-        0,
-    ]
+    [(now.year - 1900) as u8, now.month, now.day, now.hour, now.minute, now.second, 0]
 }
 
 /// A volume descriptor: the primary one, or Joliet's, which differs in names and escape sequence.
@@ -142,14 +117,7 @@ fn volume(names: Names, sectors: u32, root: Extent, now: Moment) -> Vec<u8> {
         }
         bytes
     };
-    put(
-        0,
-        if names == Names::Primary {
-            b"\x01CD001\x01"
-        } else {
-            b"\x02CD001\x01"
-        },
-    );
+    put(0, if names == Names::Primary { b"\x01CD001\x01" } else { b"\x02CD001\x01" });
     put(8, &text("", 32));
     put(40, &text(LABEL, 32));
     put(80, &both32(sectors));
@@ -159,11 +127,7 @@ fn volume(names: Names, sectors: u32, root: Extent, now: Moment) -> Vec<u8> {
     put(120, &both16(1));
     put(124, &both16(1));
     put(128, &both16(SECTOR as u16));
-    let paths = if names == Names::Primary {
-        PATHS
-    } else {
-        JOLIET_PATHS
-    };
+    let paths = if names == Names::Primary { PATHS } else { JOLIET_PATHS };
     put(132, &both32(path_table([0; 4], [0; 2]).len() as u32));
     put(140, &paths.to_le_bytes());
     put(148, &(paths + 1).to_be_bytes());
@@ -175,14 +139,7 @@ fn volume(names: Names, sectors: u32, root: Extent, now: Moment) -> Vec<u8> {
     for file in [702, 739, 776] {
         put(file, &text("", 37));
     }
-    let Moment {
-        year,
-        month,
-        day,
-        hour,
-        minute,
-        second,
-    } = now;
+    let Moment { year, month, day, hour, minute, second } = now;
     let made = format!("{year:04}{month:02}{day:02}{hour:02}{minute:02}{second:02}00\0");
     put(813, made.as_bytes());
     put(830, made.as_bytes());
@@ -234,27 +191,11 @@ fn directory(records: Vec<Vec<u8>>) -> Vec<u8> {
     bytes
 }
 
-fn primary_root(
-    own: Extent,
-    short: &[Short],
-    names: &[&str],
-    extents: &[Extent],
-    now: Moment,
-) -> Vec<u8> {
+fn primary_root(own: Extent, short: &[Short], names: &[&str], extents: &[Extent], now: Moment) -> Vec<u8> {
     let of_directory = attributes(Kind::Directory, now);
-    let notice = [
-        both32(NOTICE),
-        both32(0),
-        both32(rock_ridge_notice().len() as u32),
-    ]
-    .concat();
+    let notice = [both32(NOTICE), both32(0), both32(rock_ridge_notice().len() as u32)].concat();
     // Rock Ridge is on when the root's own record starts with SP; CE says where the notice, too long for here, stands.
-    let first = [
-        field(b"SP", &[0xbe, 0xef, 0]),
-        of_directory.clone(),
-        field(b"CE", &notice),
-    ]
-    .concat();
+    let first = [field(b"SP", &[0xbe, 0xef, 0]), of_directory.clone(), field(b"CE", &notice)].concat();
     let mut records = vec![
         record(b"\0", own, Kind::Directory, now, &first),
         record(b"\x01", own, Kind::Directory, now, &of_directory),
@@ -264,30 +205,18 @@ fn primary_root(
     records.extend(order.into_iter().map(|at| {
         let name = field(b"NM", &[&[0], names[at].as_bytes()].concat());
         let extra = [name, attributes(Kind::File, now)].concat();
-        record(
-            short[at].identifier().as_bytes(),
-            extents[at],
-            Kind::File,
-            now,
-            &extra,
-        )
+        record(short[at].identifier().as_bytes(), extents[at], Kind::File, now, &extra)
     }));
     directory(records)
 }
 
 fn joliet_root(own: Extent, names: &[&str], extents: &[Extent], now: Moment) -> Vec<u8> {
-    let mut records = vec![
-        record(b"\0", own, Kind::Directory, now, &[]),
-        record(b"\x01", own, Kind::Directory, now, &[]),
-    ];
+    let mut records =
+        vec![record(b"\0", own, Kind::Directory, now, &[]), record(b"\x01", own, Kind::Directory, now, &[])];
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by_key(|at| names[*at].rsplit_once('.').unwrap_or((names[*at], "")));
     // No ";1" behind the name: readers that do not cut it off would show it.
-    records.extend(
-        order
-            .into_iter()
-            .map(|at| record(&ucs2(names[at]), extents[at], Kind::File, now, &[])),
-    );
+    records.extend(order.into_iter().map(|at| record(&ucs2(names[at]), extents[at], Kind::File, now, &[])));
     directory(records)
 }
 
@@ -298,11 +227,7 @@ fn field(signature: &[u8; 2], body: &[u8]) -> Vec<u8> {
 
 /// PX, the mode, links and owner; and TF, the times of modification, access and change.
 fn attributes(kind: Kind, now: Moment) -> Vec<u8> {
-    let (mode, links) = if kind == Kind::Directory {
-        (0o040_555, 2)
-    } else {
-        (0o100_444, 1)
-    };
+    let (mode, links) = if kind == Kind::Directory { (0o040_555, 2) } else { (0o100_444, 1) };
     let owner = [both32(mode), both32(links), both32(0), both32(0)].concat();
     let times = [&[0x0e][..], &date7(now), &date7(now), &date7(now)].concat();
     [field(b"PX", &owner), field(b"TF", &times)].concat()
@@ -311,15 +236,11 @@ fn attributes(kind: Kind, now: Moment) -> Vec<u8> {
 /// ER, the words by which a reader knows Rock Ridge; mkisofs has the same.
 fn rock_ridge_notice() -> Vec<u8> {
     const NAME: &str = "RRIP_1991A";
-    const WHAT: &str =
-        "THE ROCK RIDGE INTERCHANGE PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS";
+    const WHAT: &str = "THE ROCK RIDGE INTERCHANGE PROTOCOL PROVIDES SUPPORT FOR POSIX FILE SYSTEM SEMANTICS";
     const WHERE: &str = "PLEASE CONTACT DISC PUBLISHER FOR SPECIFICATION SOURCE.  SEE PUBLISHER IDENTIFIER IN PRIMARY \
                          VOLUME DESCRIPTOR FOR CONTACT INFORMATION.";
     let lengths = [NAME.len() as u8, WHAT.len() as u8, WHERE.len() as u8, 1];
-    field(
-        b"ER",
-        &[&lengths, NAME.as_bytes(), WHAT.as_bytes(), WHERE.as_bytes()].concat(),
-    )
+    field(b"ER", &[&lengths, NAME.as_bytes(), WHAT.as_bytes(), WHERE.as_bytes()].concat())
 }
 
 #[cfg(test)]
@@ -350,12 +271,7 @@ mod tests {
         let places = |volume: usize| image[volume * SECTOR + 132..][..24].to_vec();
         let expected = |little, big| {
             let size = [10, 0, 0, 0, 0, 0, 0, 10];
-            [
-                size,
-                [little, 0, 0, 0, 0, 0, 0, 0],
-                [0, 0, 0, big, 0, 0, 0, 0],
-            ]
-            .concat()
+            [size, [little, 0, 0, 0, 0, 0, 0, 0], [0, 0, 0, big, 0, 0, 0, 0]].concat()
         };
         assert_eq!(places(16), expected(19, 20));
         assert_eq!(places(17), expected(21, 22));
@@ -363,18 +279,11 @@ mod tests {
 
     #[test]
     fn a_full_directory_keeps_records_whole() {
-        let names: Vec<String> = (0..64)
-            .map(|n| format!("{}{n:02}", "name-".repeat(12)))
-            .collect();
-        let files: Vec<(&str, &[u8])> = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_bytes()))
-            .collect();
+        let names: Vec<String> = (0..64).map(|n| format!("{}{n:02}", "name-".repeat(12))).collect();
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
         let image = iso(&files, 0).expect("iso");
         // Walk the primary root as a reader does, and find every file's bytes where its record says.
-        let number = |at: usize| {
-            u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]]) as usize
-        };
+        let number = |at: usize| u32::from_le_bytes([image[at], image[at + 1], image[at + 2], image[at + 3]]) as usize;
         let (mut at, bytes) = (ROOT as usize * SECTOR, number(16 * SECTOR + 156 + 10));
         let (end, mut seen) = (at + bytes, 0);
         while at < end {
@@ -386,11 +295,7 @@ mod tests {
             assert!(at % SECTOR + length <= SECTOR);
             if image[at + 25] & 2 == 0 {
                 let data = &image[number(at + 2) * SECTOR..][..number(at + 10)];
-                assert!(
-                    image[at..at + length]
-                        .windows(data.len())
-                        .any(|part| part == data)
-                );
+                assert!(image[at..at + length].windows(data.len()).any(|part| part == data));
                 seen += 1;
             }
             at += length;

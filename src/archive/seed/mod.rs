@@ -29,39 +29,27 @@ fn check<'a>(files: &[(&'a str, &'a [u8])]) -> io::Result<Vec<(&'a str, &'a [u8]
         let plain = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let bytes = name.as_bytes();
         if bytes.is_empty() || bytes.len() > LONGEST_NAME {
-            return refuse(format!(
-                "the seed's file name {name:?} is not 1 to {LONGEST_NAME} bytes long"
-            ));
+            return refuse(format!("the seed's file name {name:?} is not 1 to {LONGEST_NAME} bytes long"));
         }
-        if !bytes
-            .iter()
-            .all(|byte| plain(*byte) || b"-_.".contains(byte))
-        {
+        if !bytes.iter().all(|byte| plain(*byte) || b"-_.".contains(byte)) {
             return refuse(format!(
                 "the seed's file name {name:?} has a character other than a-z, 0-9, '-', '_' and '.'"
             ));
         }
         // Readers drop a last dot, and hide a file with a first one.
         if bytes.first() == Some(&b'.') || bytes.last() == Some(&b'.') {
-            return refuse(format!(
-                "the seed's file name {name:?} starts or ends with a dot"
-            ));
+            return refuse(format!("the seed's file name {name:?} starts or ends with a dot"));
         }
     }
     if let Some(pair) = sorted.windows(2).find(|pair| pair[0].0 == pair[1].0) {
         return refuse(format!("the seed has two files named {:?}", pair[0].0));
     }
     if sorted.len() > MOST_FILES {
-        return refuse(format!(
-            "the seed has {} files; the most is {MOST_FILES}",
-            sorted.len()
-        ));
+        return refuse(format!("the seed has {} files; the most is {MOST_FILES}", sorted.len()));
     }
     let bytes: usize = sorted.iter().map(|(_, data)| data.len()).sum();
     if bytes > MOST_BYTES {
-        return refuse(format!(
-            "the seed has {bytes} bytes; the most is {MOST_BYTES}"
-        ));
+        return refuse(format!("the seed has {bytes} bytes; the most is {MOST_BYTES}"));
     }
     Ok(sorted)
 }
@@ -83,15 +71,10 @@ impl Moment {
         // Days counted from 1 March of the year 0: the leap day is then the last of its year.
         let days = time / 86_400 + 719_468;
         let (era, day_of_era) = (days / 146_097, days % 146_097);
-        let year_of_era =
-            (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
         let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
         let march_month = (5 * day_of_year + 2) / 153;
-        let month = if march_month < 10 {
-            march_month + 3
-        } else {
-            march_month - 9
-        };
+        let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
         Moment {
             year: (era * 400 + year_of_era + u32::from(month <= 2)) as u16,
             month: month as u8,
@@ -112,10 +95,7 @@ mod tests {
         // From `date -u -d @N +'%Y-%m-%d %H:%M:%S'`.
         let check = |time, expected: &str| {
             let m = Moment::new(time);
-            let text = format!(
-                "{}-{:02}-{:02} {:02}:{:02}:{:02}",
-                m.year, m.month, m.day, m.hour, m.minute, m.second
-            );
+            let text = format!("{}-{:02}-{:02} {:02}:{:02}:{:02}", m.year, m.month, m.day, m.hour, m.minute, m.second);
             assert_eq!(text, expected, "{time}");
         };
         check(0, "1970-01-01 00:00:00");
@@ -144,32 +124,14 @@ mod tests {
             &["User-Data"],
             "the seed's file name \"User-Data\" has a character other than a-z, 0-9, '-', '_' and '.'",
         );
-        check_names(
-            &["a/b"],
-            "the seed's file name \"a/b\" has a character other than a-z, 0-9, '-', '_' and '.'",
-        );
-        check_names(
-            &["a\n"],
-            "the seed's file name \"a\\n\" has a character other than a-z, 0-9, '-', '_' and '.'",
-        );
-        check_names(
-            &[".."],
-            "the seed's file name \"..\" starts or ends with a dot",
-        );
-        check_names(
-            &["a."],
-            "the seed's file name \"a.\" starts or ends with a dot",
-        );
-        check_names(
-            &["user-data", "meta-data", "user-data"],
-            "the seed has two files named \"user-data\"",
-        );
+        check_names(&["a/b"], "the seed's file name \"a/b\" has a character other than a-z, 0-9, '-', '_' and '.'");
+        check_names(&["a\n"], "the seed's file name \"a\\n\" has a character other than a-z, 0-9, '-', '_' and '.'");
+        check_names(&[".."], "the seed's file name \"..\" starts or ends with a dot");
+        check_names(&["a."], "the seed's file name \"a.\" starts or ends with a dot");
+        check_names(&["user-data", "meta-data", "user-data"], "the seed has two files named \"user-data\"");
         let large = vec![0; MOST_BYTES];
         let error = iso(&[("a", &large), ("b", b"1")], 0).expect_err("must be refused");
-        assert_eq!(
-            error.to_string(),
-            "the seed has 67108865 bytes; the most is 67108864"
-        );
+        assert_eq!(error.to_string(), "the seed has 67108865 bytes; the most is 67108864");
     }
 
     #[test]

@@ -19,22 +19,13 @@ pub(super) fn short_names(files: &[(&str, &[u8])]) -> Vec<Short> {
     let fold = |text: &str, most: usize| -> String {
         text.bytes()
             .take(most)
-            .map(|byte| {
-                if byte.is_ascii_alphanumeric() {
-                    byte.to_ascii_uppercase().into()
-                } else {
-                    '_'
-                }
-            })
+            .map(|byte| if byte.is_ascii_alphanumeric() { byte.to_ascii_uppercase().into() } else { '_' })
             .collect()
     };
     let mut taken: Vec<Short> = Vec::new();
     for (name, _) in files {
         let (stem, extension) = name.rsplit_once('.').unwrap_or((name, ""));
-        let mut short = Short {
-            stem: fold(stem, 8),
-            extension: fold(extension, 3),
-        };
+        let mut short = Short { stem: fold(stem, 8), extension: fold(extension, 3) };
         let mut number = 0;
         while taken.contains(&short) {
             short.stem = format!("{}{number:03}", fold(stem, 5));
@@ -57,10 +48,7 @@ mod tests {
             assert_eq!(found, expected);
         };
         check(&["meta-data", "user-data"], &["META_DAT.;1", "USER_DAT.;1"]);
-        check(
-            &["network-config", "vendor-data"],
-            &["NETWORK_.;1", "VENDOR_D.;1"],
-        );
+        check(&["network-config", "vendor-data"], &["NETWORK_.;1", "VENDOR_D.;1"]);
         check(&["a.b.yaml", "a.b.yml"], &["A_B.YAM;1", "A_B.YML;1"]);
         check(
             &["user-data-1", "user-data-2", "user-data-3", "user_000"],

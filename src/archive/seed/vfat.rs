@@ -51,17 +51,11 @@ impl Layout {
         const MOST_CLUSTERS: usize = 4000;
         // The label, then for each file the short name and 13 characters of the long one per entry; one stays free,
         // the mark of the end. A sector holds 16.
-        let names: usize = files
-            .iter()
-            .map(|(name, _)| 1 + name.len().div_ceil(13))
-            .sum();
+        let names: usize = files.iter().map(|(name, _)| 1 + name.len().div_ceil(13)).sum();
         let root_entries = (1 + names + 1).next_multiple_of(16);
         let root = root_entries / 16;
         for cluster in (0..7).map(|shift| SECTOR << shift) {
-            let clusters = 1 + files
-                .iter()
-                .map(|(_, data)| data.len().div_ceil(cluster))
-                .sum::<usize>();
+            let clusters = 1 + files.iter().map(|(_, data)| data.len().div_ceil(cluster)).sum::<usize>();
             if clusters > MOST_CLUSTERS {
                 continue;
             }
@@ -70,50 +64,26 @@ impl Layout {
             let sectors = 1 + 2 * table + root + clusters * (cluster / SECTOR);
             // fatfs wants more than 8 sectors beside the boot sector and the root.
             let sectors = sectors.max(root + 10).next_multiple_of(8);
-            return Ok(Layout {
-                sectors,
-                cluster,
-                root_entries,
-            });
+            return Ok(Layout { sectors, cluster, root_entries });
         }
-        Err(io::Error::new(
-            io::ErrorKind::InvalidInput,
-            "the seed is too large for a FAT12 volume",
-        ))
+        Err(io::Error::new(io::ErrorKind::InvalidInput, "the seed is too large for a FAT12 volume"))
     }
 }
 
 /// The volume's serial number. Lengths are hashed too, so that no two sets of files are one message.
 fn serial(files: &[(&str, &[u8])]) -> u32 {
-    let lengths: Vec<[u8; 16]> = files
-        .iter()
-        .map(|(name, data)| (((name.len() as u128) << 64) | data.len() as u128).to_le_bytes())
-        .collect();
-    let pieces: Vec<&[u8]> = files
-        .iter()
-        .zip(&lengths)
-        .flat_map(|((name, data), length)| [&length[..], name.as_bytes(), data])
-        .collect();
+    let lengths: Vec<[u8; 16]> =
+        files.iter().map(|(name, data)| (((name.len() as u128) << 64) | data.len() as u128).to_le_bytes()).collect();
+    let pieces: Vec<&[u8]> =
+        files.iter().zip(&lengths).flat_map(|((name, data), length)| [&length[..], name.as_bytes(), data]).collect();
     let hash = sha256(&pieces);
     u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]])
 }
 
-#[expect(
-    deprecated,
-    reason = "the other way, a TimeProvider, must be 'static, so it could not hold our time"
-)]
+#[expect(deprecated, reason = "the other way, a TimeProvider, must be 'static, so it could not hold our time")]
 fn stamp(file: &mut fatfs::File<'_, Cursor<&mut [u8]>>, now: Moment) {
-    let date = Date {
-        year: now.year,
-        month: now.month.into(),
-        day: now.day.into(),
-    };
-    let time = Time {
-        hour: now.hour.into(),
-        min: now.minute.into(),
-        sec: now.second.into(),
-        millis: 0,
-    };
+    let date = Date { year: now.year, month: now.month.into(), day: now.day.into() };
+    let time = Time { hour: now.hour.into(), min: now.minute.into(), sec: now.second.into(), millis: 0 };
     file.set_created(DateTime { date, time });
     file.set_accessed(date);
     file.set_modified(DateTime { date, time });
@@ -127,14 +97,8 @@ fn stamp_label(image: &mut [u8], now: Moment) -> io::Result<()> {
     let entry = image
         .get_mut(at..at + 32)
         .filter(|entry| entry.starts_with(&LABEL))
-        .ok_or_else(|| {
-            io::Error::other("this is a bug in hardtack: the FAT volume has no label")
-        })?;
-    let (hour, minute, second) = (
-        u16::from(now.hour),
-        u16::from(now.minute),
-        u16::from(now.second),
-    );
+        .ok_or_else(|| io::Error::other("this is a bug in hardtack: the FAT volume has no label"))?;
+    let (hour, minute, second) = (u16::from(now.hour), u16::from(now.minute), u16::from(now.second));
     let time = (hour << 11) | (minute << 5) | (second / 2);
     let date = ((now.year - 1980) << 9) | (u16::from(now.month) << 5) | u16::from(now.day);
     entry[22..24].copy_from_slice(&time.to_le_bytes());
@@ -180,25 +144,16 @@ mod tests {
 
     #[test]
     fn as_many_and_as_long_names_as_allowed() {
-        let names: Vec<String> = (0..64)
-            .map(|n| format!("{}{n:02}", "name-".repeat(12)))
-            .collect();
-        let files: Vec<(&str, &[u8])> = names
-            .iter()
-            .map(|name| (name.as_str(), name.as_bytes()))
-            .collect();
+        let names: Vec<String> = (0..64).map(|n| format!("{}{n:02}", "name-".repeat(12))).collect();
+        let files: Vec<(&str, &[u8])> = names.iter().map(|name| (name.as_str(), name.as_bytes())).collect();
         let found = read_back(&mut vfat(&files, 0).expect("vfat"));
-        let expected: Vec<_> = names
-            .iter()
-            .map(|name| (name.clone(), name.clone().into_bytes()))
-            .collect();
+        let expected: Vec<_> = names.iter().map(|name| (name.clone(), name.clone().into_bytes())).collect();
         assert_eq!(found, expected);
     }
 
     #[test]
     fn serial_follows_the_content_alone() {
-        let serial =
-            |files: &[(&str, &[u8])], time| vfat(files, time).expect("vfat")[39..43].to_vec();
+        let serial = |files: &[(&str, &[u8])], time| vfat(files, time).expect("vfat")[39..43].to_vec();
         let one = serial(&[("user-data", b"u")], 0);
         assert_eq!(one, serial(&[("user-data", b"u")], 2_000_000_000));
         assert_ne!(one, serial(&[("user-data", b"v")], 0));
@@ -214,19 +169,11 @@ mod tests {
         let (label, file) = (entry(&image, 0), entry(&image, 2));
         assert_eq!(&label[..11], b"CIDATA     ");
         assert_eq!(&file[..11], b"USER-D~1   ");
-        let (date, time) = (
-            (45_u16 << 9 | 11 << 5 | 22).to_le_bytes(),
-            (18_u16 << 11 | 46 << 5 | 3).to_le_bytes(),
-        );
-        for (entry, place, expected) in [
-            (&label, 22, time),
-            (&label, 24, date),
-            (&file, 14, time),
-            (&file, 16, date),
-            (&file, 18, date),
-        ]
-        .into_iter()
-        .chain([(&file, 22, time), (&file, 24, date)])
+        let (date, time) = ((45_u16 << 9 | 11 << 5 | 22).to_le_bytes(), (18_u16 << 11 | 46 << 5 | 3).to_le_bytes());
+        for (entry, place, expected) in
+            [(&label, 22, time), (&label, 24, date), (&file, 14, time), (&file, 16, date), (&file, 18, date)]
+                .into_iter()
+                .chain([(&file, 22, time), (&file, 24, date)])
         {
             assert_eq!(entry[place..place + 2], expected, "at {place}");
         }

@@ -31,12 +31,7 @@ impl Tree {
     }
 
     /// Adds a file.
-    pub fn insert(
-        &mut self,
-        path: &str,
-        mode: u32,
-        data: impl Into<Vec<u8>>,
-    ) -> Result<(), BadPath> {
+    pub fn insert(&mut self, path: &str, mode: u32, data: impl Into<Vec<u8>>) -> Result<(), BadPath> {
         check_path(path)?;
         let below = format!("{path}/");
         let inside = |other: &String| other.starts_with(&below);
@@ -45,17 +40,10 @@ impl Tree {
             return Err(BadPath::Twice(path.to_owned()));
         } else if let Some(above) = above {
             return Err(BadPath::FileAndDirectory(above.to_owned()));
-        } else if self.private.contains(path) || self.files.keys().chain(&self.private).any(inside)
-        {
+        } else if self.private.contains(path) || self.files.keys().chain(&self.private).any(inside) {
             return Err(BadPath::FileAndDirectory(path.to_owned()));
         }
-        self.files.insert(
-            path.to_owned(),
-            Entry {
-                mode,
-                data: data.into(),
-            },
-        );
+        self.files.insert(path.to_owned(), Entry { mode, data: data.into() });
         Ok(())
     }
 
@@ -65,10 +53,7 @@ impl Tree {
         if !directory.is_empty() {
             check_path(directory)?;
         }
-        if let Some(file) = parents(directory)
-            .chain([directory])
-            .find(|path| self.files.contains_key(*path))
-        {
+        if let Some(file) = parents(directory).chain([directory]).find(|path| self.files.contains_key(*path)) {
             return Err(BadPath::FileAndDirectory(file.to_owned()));
         }
         self.private.insert(directory.to_owned());
@@ -82,9 +67,7 @@ impl Tree {
 
     /// All files, sorted by the bytes of their paths.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &Entry)> {
-        self.files
-            .iter()
-            .map(|(path, entry)| (path.as_str(), entry))
+        self.files.iter().map(|(path, entry)| (path.as_str(), entry))
     }
 
     /// How many files there are.
@@ -99,9 +82,7 @@ impl Tree {
 
     /// The text of a SHA256SUMS file, for `sha256sum -c`.
     pub fn sums(&self) -> String {
-        self.iter()
-            .map(|(path, entry)| format!("{}  {path}\n", sha256_hex(&entry.data)))
-            .collect()
+        self.iter().map(|(path, entry)| format!("{}  {path}\n", sha256_hex(&entry.data))).collect()
     }
 }
 
@@ -178,16 +159,10 @@ mod tests {
         check("", "\"\" has a part that is empty, `.` or `..`");
         check("/etc/passwd", "\"/etc/passwd\" is not relative");
         for path in [".", "..", "x/../y", "../x", "x/..", "./x", "x/", "x//y"] {
-            check(
-                path,
-                &format!("{path:?} has a part that is empty, `.` or `..`"),
-            );
+            check(path, &format!("{path:?} has a part that is empty, `.` or `..`"));
         }
         for path in ["x\0", "x\ny", "\u{7f}", "x\u{85}", "x\\y"] {
-            check(
-                path,
-                &format!("{path:?} has a control character or a backslash"),
-            );
+            check(path, &format!("{path:?} has a control character or a backslash"));
         }
         check("a", "\"a\" is there twice");
         check("d/e/f", "\"d/e/f\" is there twice");
@@ -201,23 +176,16 @@ mod tests {
     fn private_is_a_directory() {
         let mut tree = tree(&["a", "d/e"]);
         for path in ["a", "a/b", "d/e", "d/e/f"] {
-            assert!(
-                matches!(tree.private(path), Err(BadPath::FileAndDirectory(_))),
-                "{path}"
-            );
+            assert!(matches!(tree.private(path), Err(BadPath::FileAndDirectory(_))), "{path}");
         }
         assert_eq!(tree.private("/x"), Err(BadPath::Absolute("/x".to_owned())));
         for path in ["", "d", "s/t"] {
             tree.private(path).expect(path);
         }
         for path in ["s", "s/t"] {
-            assert_eq!(
-                tree.insert(path, 0o600, ""),
-                Err(BadPath::FileAndDirectory(path.to_owned()))
-            );
+            assert_eq!(tree.insert(path, 0o600, ""), Err(BadPath::FileAndDirectory(path.to_owned())));
         }
-        tree.insert("s/t/key", 0o600, "")
-            .expect("in a private directory");
+        tree.insert("s/t/key", 0o600, "").expect("in a private directory");
     }
 
     #[test]
@@ -225,10 +193,7 @@ mod tests {
         let tree = tree(&["b", "a/b", "a-b", "a.b", "B", "é"]);
         let paths: Vec<&str> = tree.iter().map(|(path, _)| path).collect();
         assert_eq!(paths, ["B", "a-b", "a.b", "a/b", "b", "é"]);
-        assert!(
-            tree.get("a/b")
-                .is_some_and(|entry| entry.mode == 0o644 && entry.data == b"a/b")
-        );
+        assert!(tree.get("a/b").is_some_and(|entry| entry.mode == 0o644 && entry.data == b"a/b"));
         assert!(tree.get("a").is_none());
     }
 

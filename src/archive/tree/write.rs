@@ -19,15 +19,10 @@ impl Tree {
     /// directory, or a directory of which `is_ours` is true; anything else, a symbolic link too, is an error and stays
     /// as it is. After an error nothing has changed, unless the error says so.
     pub fn write(&self, dest: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Result<(), WriteError> {
-        let not_a_place = || WriteError::InTheWay {
-            path: dest.to_owned(),
-            what: "not a name for a new directory",
-        };
+        let not_a_place = || WriteError::InTheWay { path: dest.to_owned(), what: "not a name for a new directory" };
         // A path that ends in "/" would make the look below follow a symbolic link.
         let name = dest.file_name().ok_or_else(not_a_place)?;
-        let parent = dest
-            .parent()
-            .filter(|parent| !parent.as_os_str().is_empty());
+        let parent = dest.parent().filter(|parent| !parent.as_os_str().is_empty());
         let dest = parent.map_or_else(|| PathBuf::from(name), |parent| parent.join(name));
         let parent = parent.unwrap_or(Path::new("."));
 
@@ -37,14 +32,10 @@ impl Tree {
         let mut stage = tempfile::Builder::new()
             .prefix(".hardtack-")
             .tempdir_in(parent)
-            .map_err(|error| {
-                failed("make a temporary directory in", parent)(error.kind().into())
-            })?;
-        fs::set_permissions(&stage, only_ours())
-            .map_err(failed("make a temporary directory in", parent))?;
+            .map_err(|error| failed("make a temporary directory in", parent)(error.kind().into()))?;
+        fs::set_permissions(&stage, only_ours()).map_err(failed("make a temporary directory in", parent))?;
         let built = stage.path().join("new");
-        self.build(&built, &dest)
-            .map_err(|(path, error)| failed("write", &path)(error))?;
+        self.build(&built, &dest).map_err(|(path, error)| failed("write", &path)(error))?;
         if replace {
             swap(&mut stage, &built, &dest, is_ours)?;
         } else {
@@ -53,9 +44,7 @@ impl Tree {
         sync(parent).map_err(failed("sync", parent))?;
         // The stage holds what was replaced.
         let left = stage.path().to_owned();
-        stage
-            .close()
-            .map_err(failed("remove the replaced bundle in", &left))
+        stage.close().map_err(failed("remove the replaced bundle in", &left))
     }
 
     /// Writes the files under `root`; an error names the path that the file would have had under `dest`.
@@ -77,11 +66,7 @@ impl Tree {
             create_file(&at(path), entry).map_err(blame(path))?;
         }
         for path in directories.iter().rev() {
-            let mode = if self.private.contains(*path) {
-                0o700
-            } else {
-                0o755
-            };
+            let mode = if self.private.contains(*path) { 0o700 } else { 0o755 };
             let directory = at(path);
             fs::set_permissions(&directory, Permissions::from_mode(mode)).map_err(blame(path))?;
             sync(&directory).map_err(blame(path))?;
@@ -100,12 +85,7 @@ fn below(root: &Path, path: &str) -> PathBuf {
 
 /// Whether a directory of ours is to be replaced; an error if something else is in the way.
 fn look(dest: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Result<bool, WriteError> {
-    let in_the_way = |what| {
-        Err(WriteError::InTheWay {
-            path: dest.to_owned(),
-            what,
-        })
-    };
+    let in_the_way = |what| Err(WriteError::InTheWay { path: dest.to_owned(), what });
     match fs::symlink_metadata(dest) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
         Err(error) => Err(failed("look at", dest)(error)),
@@ -121,27 +101,17 @@ fn look(dest: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Result<bool, WriteError
 }
 
 /// Puts `built` in the place of `dest`; what was there ends up in the stage.
-fn swap(
-    stage: &mut TempDir,
-    built: &Path,
-    dest: &Path,
-    is_ours: &dyn Fn(&Path) -> bool,
-) -> Result<(), WriteError> {
+fn swap(stage: &mut TempDir, built: &Path, dest: &Path, is_ours: &dyn Fn(&Path) -> bool) -> Result<(), WriteError> {
     match renameat_with(CWD, built, CWD, dest, RenameFlags::EXCHANGE) {
         // The stage is removed with what is in it: look again, now that no one else can move it.
         Ok(()) if is_ours(built) => Ok(()),
         Ok(()) => {
             renameat_with(CWD, built, CWD, dest, RenameFlags::EXCHANGE)
                 .map_err(|error| strand(stage, built, dest, error.into()))?;
-            Err(WriteError::InTheWay {
-                path: dest.to_owned(),
-                what: "a directory with other files",
-            })
+            Err(WriteError::InTheWay { path: dest.to_owned(), what: "a directory with other files" })
         }
         // An old kernel, or a file system that cannot.
-        Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => {
-            swap_in_steps(stage, built, dest, is_ours)
-        }
+        Err(Errno::NOSYS | Errno::INVAL | Errno::OPNOTSUPP) => swap_in_steps(stage, built, dest, is_ours),
         Err(error) => Err(failed("replace", dest)(error.into())),
     }
 }
@@ -157,10 +127,7 @@ fn swap_in_steps(
     fs::rename(dest, &old).map_err(failed("replace", dest))?;
     let moved = match is_ours(&old) {
         true => fs::rename(built, dest).map_err(failed("replace", dest)),
-        false => Err(WriteError::InTheWay {
-            path: dest.to_owned(),
-            what: "a directory with other files",
-        }),
+        false => Err(WriteError::InTheWay { path: dest.to_owned(), what: "a directory with other files" }),
     };
     if moved.is_err() {
         fs::rename(&old, dest).map_err(|error| strand(stage, &old, dest, error))?;
@@ -171,11 +138,7 @@ fn swap_in_steps(
 /// The old directory could not be put back. It must not vanish with the stage, so the stage stays.
 fn strand(stage: &mut TempDir, kept: &Path, dest: &Path, cause: io::Error) -> WriteError {
     stage.disable_cleanup(true);
-    WriteError::Stranded {
-        path: dest.to_owned(),
-        kept: kept.to_owned(),
-        cause,
-    }
+    WriteError::Stranded { path: dest.to_owned(), kept: kept.to_owned(), cause }
 }
 
 fn create_directory(path: &Path) -> io::Result<()> {
@@ -189,11 +152,7 @@ fn only_ours() -> Permissions {
 }
 
 fn create_file(path: &Path, entry: &Entry) -> io::Result<()> {
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     file.write_all(&entry.data)?;
     file.set_permissions(Permissions::from_mode(entry.mode & 0o7777))?;
     file.sync_all()
@@ -209,11 +168,7 @@ fn sync(directory: &Path) -> io::Result<()> {
 
 fn failed(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> WriteError {
     let path = path.to_owned();
-    move |cause| WriteError::Failed {
-        action,
-        path,
-        cause,
-    }
+    move |cause| WriteError::Failed { action, path, cause }
 }
 
 /// Why a tree was not written. The cause is in the words, not behind `source`.
@@ -252,18 +207,9 @@ impl fmt::Display for WriteError {
             Self::InTheWay { path, what } => {
                 write!(f, "will not replace {}: it is {what}", path.display())
             }
-            Self::Failed {
-                action,
-                path,
-                cause,
-            } => write!(f, "could not {action} {}: {cause}", path.display()),
+            Self::Failed { action, path, cause } => write!(f, "could not {action} {}: {cause}", path.display()),
             Self::Stranded { path, kept, cause } => {
-                write!(
-                    f,
-                    "could not put {} back, it is now {}: {cause}",
-                    path.display(),
-                    kept.display()
-                )
+                write!(f, "could not put {} back, it is now {}: {cause}", path.display(), kept.display())
             }
         }
     }
@@ -310,10 +256,7 @@ mod tests {
         for swap in [swap, swap_in_steps] {
             let (_home, mut stage, built, dest) = before();
             let error = swap(&mut stage, &built, &dest, &never_again).expect_err("must be refused");
-            let expected = format!(
-                "will not replace {}: it is a directory with other files",
-                dest.display()
-            );
+            let expected = format!("will not replace {}: it is a directory with other files", dest.display());
             assert_eq!(error.to_string(), expected);
             assert_eq!(what(&dest), "old");
         }
@@ -323,12 +266,8 @@ mod tests {
     fn in_steps_the_old_goes_back_when_the_new_is_missing() {
         let (_home, mut stage, built, dest) = before();
         fs::remove_dir_all(&built).expect("remove");
-        let error =
-            swap_in_steps(&mut stage, &built, &dest, &|_| true).expect_err("nothing to put there");
-        let expected = format!(
-            "could not replace {}: No such file or directory (os error 2)",
-            dest.display()
-        );
+        let error = swap_in_steps(&mut stage, &built, &dest, &|_| true).expect_err("nothing to put there");
+        let expected = format!("could not replace {}: No such file or directory (os error 2)", dest.display());
         assert_eq!(error.to_string(), expected);
         assert_eq!(what(&dest), "old");
     }
@@ -343,9 +282,7 @@ mod tests {
         };
         let error = swap_in_steps(&mut stage, &built, &dest, &block).expect_err("must be refused");
         drop(stage);
-        let WriteError::Stranded { kept, .. } = error else {
-            panic!("{error}")
-        };
+        let WriteError::Stranded { kept, .. } = error else { panic!("{error}") };
         assert_eq!(what(&kept), "old");
     }
 }

@@ -33,11 +33,7 @@ impl Line {
     pub(super) fn over(stream: UnixStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(TICK))?;
         stream.set_write_timeout(Some(TICK))?;
-        Ok(Line {
-            stream,
-            heard: Vec::new(),
-            seen: 0,
-        })
+        Ok(Line { stream, heard: Vec::new(), seen: 0 })
     }
 
     pub(super) fn send(&mut self, mut bytes: &[u8], deadline: &mut Deadline) -> Result<(), Error> {
@@ -78,10 +74,7 @@ impl Line {
     }
 
     fn buffered(&mut self) -> Option<Vec<u8>> {
-        match self.heard[self.seen..]
-            .iter()
-            .position(|byte| *byte == b'\n')
-        {
+        match self.heard[self.seen..].iter().position(|byte| *byte == b'\n') {
             Some(at) => {
                 let mut line: Vec<u8> = self.heard.drain(..=self.seen + at).collect();
                 line.pop();
@@ -131,16 +124,10 @@ impl Line {
 
 /// Nothing yet; ask again.
 fn later(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-    )
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted)
 }
 
 /// QEMU is no longer at the other end.
 fn gone(error: &io::Error) -> bool {
-    matches!(
-        error.kind(),
-        io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset
-    )
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }

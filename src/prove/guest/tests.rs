@@ -15,10 +15,7 @@ fn us() -> Meter {
 /// A bash at the other end, as the unit starts it.
 fn shell() -> anyhow::Result<(Guest, Running)> {
     let (ours, theirs) = UnixStream::pair()?;
-    let running = Program::new("bash")
-        .arg("--norc")
-        .without_farewell()
-        .start_on(theirs.into())?;
+    let running = Program::new("bash").arg("--norc").without_farewell().start_on(theirs.into())?;
     let guest = Guest {
         socket: "/nonexistent".into(),
         meter: us(),
@@ -32,15 +29,7 @@ fn shell() -> anyhow::Result<(Guest, Running)> {
 fn check(script: &str, status: u8, stdout: &[u8], stderr: &[u8]) -> anyhow::Result<()> {
     let (mut guest, _running) = shell()?;
     let told = guest.run(script, BUDGET)?;
-    assert_eq!(
-        told,
-        Output {
-            status,
-            stdout: stdout.to_owned(),
-            stderr: stderr.to_owned()
-        },
-        "{script}"
-    );
+    assert_eq!(told, Output { status, stdout: stdout.to_owned(), stderr: stderr.to_owned() }, "{script}");
     Ok(())
 }
 
@@ -50,21 +39,11 @@ fn scripts_are_run_whole() -> anyhow::Result<()> {
     check("", 0, b"", b"")?;
     check("printf '\\0\\377'", 0, b"\0\xff", b"")?;
     check("cat; pwd; umask", 0, b"/\n0077\n", b"")?;
-    check(
-        "echo '$(date) \"'\nprintf 'a\\'; exit",
-        0,
-        b"$(date) \"\na\\",
-        b"",
-    )?;
+    check("echo '$(date) \"'\nprintf 'a\\'; exit", 0, b"$(date) \"\na\\", b"")?;
     check("kill -9 $$", 137, b"", b"")?;
     check("exec >&-; sleep 0.1; exit 3", 3, b"", b"")?;
     // The words of the protocol are only words, and the channel itself is out of reach.
-    check(
-        "echo; echo HT-READY; echo 'HT x:::'",
-        0,
-        b"\nHT-READY\nHT x:::\n",
-        b"",
-    )?;
+    check("echo; echo HT-READY; echo 'HT x:::'", 0, b"\nHT-READY\nHT x:::\n", b"")?;
     check("readlink /proc/self/fd/* | grep socket", 1, b"", b"")
 }
 
@@ -82,39 +61,19 @@ fn one_shell_serves_many_scripts() -> anyhow::Result<()> {
 #[test]
 fn a_script_of_megabytes_arrives() -> anyhow::Result<()> {
     let (mut guest, _running) = shell()?;
-    let script = format!(
-        "wc -c <<'END'\n{}\nEND\n",
-        "0123456789abcde\n".repeat(200_000)
-    );
+    let script = format!("wc -c <<'END'\n{}\nEND\n", "0123456789abcde\n".repeat(200_000));
     assert_eq!(guest.run(&script, BUDGET)?.stdout, b"3200001\n");
-    assert!(matches!(
-        guest.run(&" ".repeat(LONGEST + 1), BUDGET),
-        Err(Error::TooLong(_))
-    ));
+    assert!(matches!(guest.run(&" ".repeat(LONGEST + 1), BUDGET), Err(Error::TooLong(_))));
     Ok(())
 }
 
 #[test]
 fn too_much_is_an_error_and_the_most_is_not() -> anyhow::Result<()> {
     let (mut guest, _running) = shell()?;
-    let told = guest
-        .run(
-            &format!("head -c {MOST} /dev/zero; yes >&2"),
-            Budget::cpu_seconds(0),
-        )
-        .map(drop);
+    let told = guest.run(&format!("head -c {MOST} /dev/zero; yes >&2"), Budget::cpu_seconds(0)).map(drop);
     assert!(told.is_err());
     let (mut guest, _running) = shell()?;
-    assert_eq!(
-        guest
-            .run(
-                &format!("head -c {MOST} /dev/zero; yes | head -c 1000000 >&2"),
-                BUDGET
-            )?
-            .stdout
-            .len(),
-        MOST
-    );
+    assert_eq!(guest.run(&format!("head -c {MOST} /dev/zero; yes | head -c 1000000 >&2"), BUDGET)?.stdout.len(), MOST);
     assert!(matches!(guest.run("yes", BUDGET), Err(Error::TooMuch)));
     Ok(())
 }
@@ -125,14 +84,8 @@ fn a_script_that_hangs_is_killed_and_the_next_one_runs() -> anyhow::Result<()> {
     // A deadline of our own making: this process is idle while it waits.
     let short = Budget::cpu_seconds(600).idle(Duration::from_secs(6));
     let told = guest.run("sleep 1000 & sleep 1000", short);
-    assert!(
-        matches!(told, Err(Error::Overrun(Overrun::Idle(_)))),
-        "{told:?}"
-    );
-    assert_eq!(
-        guest.run("echo still here", BUDGET)?.stdout,
-        b"still here\n"
-    );
+    assert!(matches!(told, Err(Error::Overrun(Overrun::Idle(_)))), "{told:?}");
+    assert_eq!(guest.run("echo still here", BUDGET)?.stdout, b"still here\n");
     Ok(())
 }
 
@@ -151,10 +104,7 @@ fn fake(
     then: fn(&mut UnixStream, &str) -> io::Result<()>,
 ) -> anyhow::Result<(Guest, tempfile::TempDir, JoinHandle<io::Result<()>>)> {
     fn word_before<'a>(text: &'a str, mark: &str) -> &'a str {
-        text.split(mark)
-            .nth(1)
-            .and_then(|rest| rest.split([';', ' ']).next())
-            .unwrap_or_default()
+        text.split(mark).nth(1).and_then(|rest| rest.split([';', ' ']).next()).unwrap_or_default()
     }
     let directory = tempfile::tempdir()?;
     let socket = directory.path().join("s");
@@ -175,22 +125,10 @@ fn fake(
         }
         then(&mut stream, word_before(&asked, "HT %s:' "))
     });
-    Ok((
-        Guest {
-            socket,
-            meter: us(),
-            scratch: "/tmp",
-            line,
-            boot: None,
-        },
-        directory,
-        server,
-    ))
+    Ok((Guest { socket, meter: us(), scratch: "/tmp", line, boot: None }, directory, server))
 }
 
-fn against(
-    then: fn(&mut UnixStream, &str) -> io::Result<()>,
-) -> anyhow::Result<Result<Output, Error>> {
+fn against(then: fn(&mut UnixStream, &str) -> io::Result<()>) -> anyhow::Result<Result<Output, Error>> {
     let (mut guest, _directory, server) = fake(then)?;
     let told = guest.run("true", BUDGET);
     drop(guest);
@@ -200,20 +138,8 @@ fn against(
 
 #[test]
 fn other_nonces_are_passed_over() -> anyhow::Result<()> {
-    let told = against(|stream, nonce| {
-        write!(
-            stream,
-            "HT 12:eHg=:0::\n\nHT {nonce}x:::\nHT {nonce}:eHg=:3:eQ==:\n"
-        )
-    })??;
-    assert_eq!(
-        told,
-        Output {
-            status: 3,
-            stdout: b"xx".to_vec(),
-            stderr: b"y".to_vec()
-        }
-    );
+    let told = against(|stream, nonce| write!(stream, "HT 12:eHg=:0::\n\nHT {nonce}x:::\nHT {nonce}:eHg=:3:eQ==:\n"))??;
+    assert_eq!(told, Output { status: 3, stdout: b"xx".to_vec(), stderr: b"y".to_vec() });
     Ok(())
 }
 
@@ -254,9 +180,6 @@ fn a_flood_without_end_is_cut_off() -> anyhow::Result<()> {
 #[test]
 fn an_end_in_the_middle_is_told() -> anyhow::Result<()> {
     let told = against(|stream, nonce| write!(stream, "HT {nonce}:eHg"))?;
-    assert!(
-        matches!(told, Err(Error::Overrun(Overrun::Gone))),
-        "{told:?}"
-    );
+    assert!(matches!(told, Err(Error::Overrun(Overrun::Gone))), "{told:?}");
     Ok(())
 }

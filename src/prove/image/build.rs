@@ -16,11 +16,7 @@ const PACKAGES_LIMIT: Duration = Duration::from_secs(2 * 3600);
 
 /// Steps of mmdebstrap that it must leave out: the archives are kept for the next build, and we tidy up apt's files
 /// ourselves, so that no apt runs after our hooks.
-const SKIPPED: [&str; 3] = [
-    "--skip=download/empty",
-    "--skip=essential/unlink",
-    "--skip=cleanup/apt",
-];
+const SKIPPED: [&str; 3] = ["--skip=download/empty", "--skip=essential/unlink", "--skip=cleanup/apt"];
 
 /// Unpacking and packing half a gigabyte on a slow disk.
 const DISK_LIMIT: Duration = Duration::from_secs(1800);
@@ -37,14 +33,7 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Built> {
     check_name(name)?;
-    process::require(&[
-        "mmdebstrap",
-        "mke2fs",
-        "qemu-img",
-        "tar",
-        "apt-get",
-        "apt-config",
-    ])?;
+    process::require(&["mmdebstrap", "mke2fs", "qemu-img", "tar", "apt-get", "apt-config"])?;
     let work = cache.join("build").join(name);
     fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
     let _lock = lock(&cache.join("build").join(format!("{name}.lock")), progress)?;
@@ -65,37 +54,22 @@ pub fn build(
     }
     let place = directory(cache);
     fs::create_dir_all(&place).with_context(|| format!("could not make {}", place.display()))?;
-    let temporary = tempfile::Builder::new()
-        .prefix(&format!(".{name}-"))
-        .tempdir_in(&place)?;
+    let temporary = tempfile::Builder::new().prefix(&format!(".{name}-")).tempdir_in(&place)?;
     let fresh = temporary.path().join("image");
     fs::create_dir(&fresh)?;
     progress("making the disk");
-    disk(
-        &rootfs.tarball,
-        recipe.disk_mib,
-        temporary.path(),
-        &fresh.join("disk.qcow2"),
-    )?;
+    disk(&rootfs.tarball, recipe.disk_mib, temporary.path(), &fresh.join("disk.qcow2"))?;
     fs::copy(only(&rootfs.boot, "vmlinuz-")?, fresh.join("vmlinuz"))?;
     fs::copy(only(&rootfs.boot, "initrd.img-")?, fresh.join("initrd"))?;
     let record = Record {
         recipe: digest(recipe),
         suite: recipe.suite.clone(),
         security: mirrors.security(),
-        built: SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs(),
-        packages: packages(
-            &fs::read_to_string(&rootfs.status).context("could not read the list of packages")?,
-        ),
+        built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        packages: packages(&fs::read_to_string(&rootfs.status).context("could not read the list of packages")?),
     };
     // Last, for an image without a record is none.
-    fs::write(
-        fresh.join("image.json"),
-        serde_json::to_string_pretty(&record)? + "\n",
-    )?;
+    fs::write(fresh.join("image.json"), serde_json::to_string_pretty(&record)? + "\n")?;
     replace(&fresh, &place.join(name), &temporary.path().join("old"))?;
     fs::remove_dir_all(&work).with_context(|| format!("could not tidy up {}", work.display()))?;
     open(cache, name)?.ok_or_else(|| anyhow!("the image {name} vanished while it was built"))
@@ -147,13 +121,7 @@ impl Rootfs {
         self.tarball.exists()
     }
 
-    fn make(
-        &self,
-        recipe: &Recipe,
-        mirrors: &Mirrors,
-        work: &Path,
-        progress: &mut dyn FnMut(&str),
-    ) -> Result<()> {
+    fn make(&self, recipe: &Recipe, mirrors: &Mirrors, work: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
         let root = geteuid().is_root();
         let archives = work.join("archives");
         fs::create_dir_all(archives.join("partial"))?;
@@ -162,11 +130,7 @@ impl Rootfs {
         let part = self.tarball.with_extension("part");
         let mut program = Program::new("mmdebstrap")
             .args(["--variant=minbase", "--format=tar"])
-            .arg(if root {
-                "--mode=root"
-            } else {
-                "--mode=unshare"
-            })
+            .arg(if root { "--mode=root" } else { "--mode=unshare" })
             .args(SKIPPED)
             .arg(format!("--include={}", recipe.packages.join(",")));
         for option in sources::options_of_this_host()? {
@@ -194,29 +158,22 @@ fn milestone(line: &str) -> Option<&str> {
     if line.starts_with("W: ") {
         return Some(line);
     }
-    line.strip_prefix("I: ")
-        .filter(|line| !line.starts_with("running "))
+    line.strip_prefix("I: ").filter(|line| !line.starts_with("running "))
 }
 
 /// What mmdebstrap shall do beside installing. Its hooks are shell, so a path in them is quoted, and the only
 /// script is a constant.
 fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
     let quoted = |path: &Path| -> Result<String> {
-        let text = path
-            .to_str()
-            .with_context(|| format!("{} is not UTF-8", path.display()))?;
-        Ok(shlex::try_quote(text)
-            .with_context(|| format!("{text} holds a NUL"))?
-            .into_owned())
+        let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
+        Ok(shlex::try_quote(text).with_context(|| format!("{text} holds a NUL"))?.into_owned())
     };
     let (archives, boot, status) = (quoted(archives)?, quoted(boot)?, quoted(status)?);
     let inside = "/var/cache/apt/archives";
     let mut hooks = if root {
         // Bound into mmdebstrap's own mount namespace: what is downloaded stays, however the build ends.
         vec![
-            format!(
-                "--setup-hook=mkdir -p \"$1\"{inside} && mount --bind {archives} \"$1\"{inside}"
-            ),
+            format!("--setup-hook=mkdir -p \"$1\"{inside} && mount --bind {archives} \"$1\"{inside}"),
             format!("--customize-hook=umount \"$1\"{inside}"),
         ]
     } else {
@@ -231,30 +188,20 @@ fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<
     };
     hooks.push(format!("--customize-hook={CUSTOMISE}"));
     hooks.push(format!("--customize-hook=sync-out /boot {boot}"));
-    hooks.push(format!(
-        "--customize-hook=download /var/lib/dpkg/status {status}"
-    ));
+    hooks.push(format!("--customize-hook=download /var/lib/dpkg/status {status}"));
     Ok(hooks)
 }
 
 /// A labelled ext4 file system in a qcow2 file. No loop device and no mount: mke2fs fills it by itself.
 fn disk(tarball: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
     let raw = temporary.join("raw");
-    File::create(&raw)?
-        .set_len(mib << 20)
-        .context("could not make the disk")?;
+    File::create(&raw)?.set_len(mib << 20).context("could not make the disk")?;
     let source = if geteuid().is_root() {
         let tree = temporary.join("tree");
         fs::create_dir(&tree)?;
         // File capabilities are extended attributes.
         Program::new("tar")
-            .args([
-                "--extract",
-                "--preserve-permissions",
-                "--same-owner",
-                "--numeric-owner",
-                "--xattrs",
-            ])
+            .args(["--extract", "--preserve-permissions", "--same-owner", "--numeric-owner", "--xattrs"])
             .args(["--xattrs-include=*", "--directory"])
             .args([&tree, Path::new("--file"), tarball])
             .deadline(DISK_LIMIT)
@@ -271,10 +218,7 @@ fn disk(tarball: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
         .output()
         .with_context(|| match geteuid().is_root() {
             true => "could not fill the file system".to_owned(),
-            false => {
-                "could not fill the file system (without root this needs e2fsprogs 1.47.1 or later)"
-                    .to_owned()
-            }
+            false => "could not fill the file system (without root this needs e2fsprogs 1.47.1 or later)".to_owned(),
         })?;
     Program::new("qemu-img")
         .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
@@ -287,9 +231,7 @@ fn disk(tarball: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
 /// The one file in `directory` whose name begins so.
 fn only(directory: &Path, prefix: &str) -> Result<PathBuf> {
     let mut found = Vec::new();
-    for entry in fs::read_dir(directory)
-        .with_context(|| format!("could not list {}", directory.display()))?
-    {
+    for entry in fs::read_dir(directory).with_context(|| format!("could not list {}", directory.display()))? {
         let entry = entry?;
         if entry.file_name().to_string_lossy().starts_with(prefix) {
             found.push(entry.path());
@@ -307,15 +249,9 @@ fn packages(status: &str) -> Vec<Package> {
     let mut packages: Vec<Package> = status
         .split("\n\n")
         .filter_map(|stanza| {
-            let field = |name: &str| {
-                stanza
-                    .lines()
-                    .find_map(|l| l.strip_prefix(name)?.strip_prefix(": "))
-            };
-            (field("Status")? == "install ok installed").then_some(Package {
-                name: field("Package")?.to_owned(),
-                version: field("Version")?.to_owned(),
-            })
+            let field = |name: &str| stanza.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(": "));
+            (field("Status")? == "install ok installed")
+                .then_some(Package { name: field("Package")?.to_owned(), version: field("Version")?.to_owned() })
         })
         .collect();
     packages.sort_by(|a, b| a.name.cmp(&b.name));
@@ -327,8 +263,7 @@ fn replace(fresh: &Path, place: &Path, old: &Path) -> Result<()> {
     if place.exists() {
         fs::rename(place, old).context("could not move the old image away")?;
     }
-    fs::rename(fresh, place)
-        .with_context(|| format!("could not move the image to {}", place.display()))
+    fs::rename(fresh, place).with_context(|| format!("could not move the image to {}", place.display()))
 }
 
 #[cfg(test)]

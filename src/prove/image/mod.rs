@@ -7,10 +7,10 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
 pub use build::build;
 
+use crate::archive::digest::sha256_hex;
 use crate::facts::Recipe;
 
 /// The label of an image's root file system.
@@ -61,10 +61,7 @@ pub struct Package {
 impl Record {
     /// The version of a package, if the image has it.
     pub fn version(&self, package: &str) -> Option<&str> {
-        self.packages
-            .iter()
-            .find(|p| p.name == package)
-            .map(|p| p.version.as_str())
+        self.packages.iter().find(|p| p.name == package).map(|p| p.version.as_str())
     }
 }
 
@@ -80,8 +77,7 @@ pub fn open(cache: &Path, name: &str) -> Result<Option<Built>> {
             return Err(error).with_context(|| format!("could not read {}", record.display()));
         }
     };
-    let record = serde_json::from_str(&text)
-        .with_context(|| format!("could not understand {}", record.display()))?;
+    let record = serde_json::from_str(&text).with_context(|| format!("could not understand {}", record.display()))?;
     Ok(Some(Built {
         name: name.to_owned(),
         disk: place.join("disk.qcow2"),
@@ -100,20 +96,12 @@ pub fn list(cache: &Path) -> Result<Vec<Built>> {
     };
     let mut names = Vec::new();
     for entry in entries {
-        names.extend(
-            entry
-                .context("could not list the images")?
-                .file_name()
-                .into_string(),
-        );
+        names.extend(entry.context("could not list the images")?.file_name().into_string());
     }
     names.sort();
     // What is being built begins with a dot.
     names.retain(|name| check_name(name).is_ok());
-    names
-        .iter()
-        .filter_map(|name| open(cache, name).transpose())
-        .collect()
+    names.iter().filter_map(|name| open(cache, name).transpose()).collect()
 }
 
 /// Whether `built` is what `recipe` gives today, as far as we can tell without the mirror.
@@ -127,34 +115,26 @@ fn directory(cache: &Path) -> PathBuf {
 
 /// A name is one plain word, for it becomes a directory.
 fn check_name(name: &str) -> Result<()> {
-    let plain =
-        |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
-    if name.is_empty()
-        || name.len() > 64
-        || name.starts_with(['.', '-'])
-        || !name.chars().all(plain)
-    {
+    let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '.' | '_');
+    if name.is_empty() || name.len() > 64 || name.starts_with(['.', '-']) || !name.chars().all(plain) {
         bail!("`{}` is no name for an image", name.escape_debug());
     }
     Ok(())
 }
 
 fn digest(recipe: &Recipe) -> String {
-    let mut hash = Sha256::new();
+    let mut all = Vec::new();
     // Every part is preceded by its length, so that no two recipes read the same.
     let mut part = |text: &str| {
-        hash.update((text.len() as u64).to_le_bytes());
-        hash.update(text);
+        all.extend((text.len() as u64).to_le_bytes());
+        all.extend(text.as_bytes());
     };
     part(CUSTOMISE);
     part(&recipe.suite);
     part(&recipe.components.join(" "));
     part(&recipe.packages.join(" "));
     part(&recipe.disk_mib.to_string());
-    hash.finalize()
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+    sha256_hex(&all)
 }
 
 #[cfg(test)]
@@ -191,18 +171,7 @@ mod tests {
         for good in ["debian-12", "rocky_9.4"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
-        for bad in [
-            "",
-            ".",
-            "..",
-            ".x",
-            "-x",
-            "a/b",
-            "A",
-            "a b",
-            "a\n",
-            &"x".repeat(65),
-        ] {
+        for bad in ["", ".", "..", ".x", "-x", "a/b", "A", "a b", "a\n", &"x".repeat(65)] {
             assert!(check_name(bad).is_err(), "{bad}");
         }
     }
@@ -216,30 +185,17 @@ mod tests {
             suite: "bookworm".into(),
             security: true,
             built: 1,
-            packages: vec![Package {
-                name: "sudo".into(),
-                version: "1.9".into(),
-            }],
+            packages: vec![Package { name: "sudo".into(), version: "1.9".into() }],
         };
         for name in ["debian-12", ".debian-13-x", "half"] {
             fs::create_dir_all(cache.path().join("images").join(name))?;
         }
         for name in ["debian-12", ".debian-13-x"] {
-            fs::write(
-                cache.path().join("images").join(name).join("image.json"),
-                serde_json::to_vec(&record)?,
-            )?;
+            fs::write(cache.path().join("images").join(name).join("image.json"), serde_json::to_vec(&record)?)?;
         }
         let found = list(cache.path())?;
-        assert_eq!(
-            found.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(),
-            ["debian-12"]
-        );
-        assert!(
-            found
-                .iter()
-                .all(|b| fresh(b, &recipe()) && b.record.version("sudo") == Some("1.9"))
-        );
+        assert_eq!(found.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["debian-12"]);
+        assert!(found.iter().all(|b| fresh(b, &recipe()) && b.record.version("sudo") == Some("1.9")));
         Ok(())
     }
 }

@@ -25,10 +25,7 @@ impl Mirrors {
                 bail!("`{}` is not the URI of a mirror", uri.escape_debug());
             }
         }
-        Ok(Mirrors {
-            main: main.to_owned(),
-            security: security.map(str::to_owned),
-        })
+        Ok(Mirrors { main: main.to_owned(), security: security.map(str::to_owned) })
     }
 
     /// What apt on this host uses.
@@ -53,10 +50,7 @@ impl Mirrors {
                 .find(|uri| uri.rsplit('/').next() == Some(name))
                 .map(str::to_owned)
         };
-        Some(Mirrors {
-            main: ending("debian")?,
-            security: ending("debian-security"),
-        })
+        Some(Mirrors { main: ending("debian")?, security: ending("debian-security") })
     }
 
     /// Whether security updates are drawn.
@@ -75,31 +69,18 @@ impl Mirrors {
 }
 
 /// The parts of this host's apt configuration without which its mirrors may not be reachable from here.
-const NEEDED: &[&str] = &[
-    "Proxy",
-    "Check-Valid-Until",
-    "Check-Date",
-    "Retries",
-    "Timeout",
-    "ForceIPv4",
-    "ForceIPv6",
-];
+const NEEDED: &[&str] = &["Proxy", "Check-Valid-Until", "Check-Date", "Retries", "Timeout", "ForceIPv4", "ForceIPv6"];
 
 /// Those parts as `Name "value"`.
 pub(crate) fn options_of_this_host() -> Result<Vec<String>> {
-    let told = Program::new("apt-config")
-        .args(["dump", "Acquire"])
-        .deadline(Duration::from_secs(60))
-        .output()?;
+    let told = Program::new("apt-config").args(["dump", "Acquire"]).deadline(Duration::from_secs(60)).output()?;
     Ok(options(&String::from_utf8_lossy(&told)))
 }
 
 fn options(dump: &str) -> Vec<String> {
     dump.lines()
         .filter_map(|line| line.strip_suffix(';')?.split_once(' '))
-        .filter(|(name, value)| {
-            *value != "\"\"" && NEEDED.contains(&name.rsplit("::").next().unwrap_or_default())
-        })
+        .filter(|(name, value)| *value != "\"\"" && NEEDED.contains(&name.rsplit("::").next().unwrap_or_default()))
         .map(|(name, value)| format!("{name} {value}"))
         .collect()
 }
@@ -109,12 +90,7 @@ mod tests {
     use super::*;
 
     fn recipe(suite: &str) -> Recipe {
-        Recipe {
-            suite: suite.into(),
-            components: vec!["main".into()],
-            packages: vec![],
-            disk_mib: 1,
-        }
+        Recipe { suite: suite.into(), components: vec!["main".into()], packages: vec![], disk_mib: 1 }
     }
 
     #[test]
@@ -144,14 +120,9 @@ mod tests {
     fn a_given_mirror_may_bring_security() -> Result<()> {
         assert!(!Mirrors::given("http://a.test/debian")?.security());
         assert!(Mirrors::given("http://a.test/debian,http://a.test/sec")?.security());
-        for wrong in [
-            "",
-            "a.test",
-            "http://a.test x",
-            "http://a.test\nX",
-            "[trusted=yes] http://a.test",
-            "http://a.test,",
-        ] {
+        for wrong in
+            ["", "a.test", "http://a.test x", "http://a.test\nX", "[trusted=yes] http://a.test", "http://a.test,"]
+        {
             assert!(Mirrors::given(wrong).is_err(), "{wrong}");
         }
         Ok(())
@@ -161,12 +132,6 @@ mod tests {
     fn only_what_reaching_the_mirror_needs_is_taken() {
         let dump = "Acquire \"\";\nAcquire::http::Proxy \"http://p.test:1/\";\nAcquire::https::Proxy \"\";\n\
                     Acquire::GzipIndexes \"true\";\nAcquire::Check-Date \"false\";\n";
-        assert_eq!(
-            options(dump),
-            [
-                "Acquire::http::Proxy \"http://p.test:1/\"",
-                "Acquire::Check-Date \"false\""
-            ]
-        );
+        assert_eq!(options(dump), ["Acquire::http::Proxy \"http://p.test:1/\"", "Acquire::Check-Date \"false\""]);
     }
 }

@@ -36,7 +36,9 @@ fn question(check: &Check) -> Option<Question> {
     Some(Question::Shell(match check {
         Check::Says { command, .. } => command.iter().map(|w| word(w)).collect::<Option<Vec<_>>>()?.join(" "),
         Check::Sysctl { path, .. } => return Some(Question::Kernel(path.clone())),
-        Check::Unit { unit, .. } => format!("systemctl show -p LoadState,ActiveState,UnitFileState,Result -- {}", word(unit)?),
+        Check::Unit { unit, .. } => {
+            format!("systemctl show -p LoadState,ActiveState,UnitFileState,Result -- {}", word(unit)?)
+        }
         Check::File { path, .. } => format!("stat -c '%a %U:%G' -- {}", word(path)?),
         Check::Account(state) => {
             let user = word(&state.user)?;
@@ -103,7 +105,9 @@ pub fn judge(checks: &[&Check], printed: &[u8]) -> Vec<Judgement> {
         let head = String::from_utf8_lossy(head);
         let words: Vec<usize> = head.split(' ').map_while(|w| w.parse().ok()).collect();
         let [number, status, took, length] = words[..] else { break };
-        let (Some(question), Some((text, after))) = (questions.get(number), tail.split_at_checked(length)) else { break };
+        let (Some(question), Some((text, after))) = (questions.get(number), tail.split_at_checked(length)) else {
+            break;
+        };
         let (status, took_ms) = (i32::try_from(status).unwrap_or(i32::MAX), u64::try_from(took).unwrap_or(u64::MAX));
         answers.insert(question, Answer { status, text: String::from_utf8_lossy(text).into_owned(), took_ms });
         rest = after.strip_prefix(b"\n").unwrap_or(after);
@@ -133,24 +137,35 @@ fn look(check: &Check, answer: &Answer) -> Judgement {
     match check {
         Check::Says { keyword, values, .. } => {
             if answer.status != 0 {
-                return Judgement::unknown(format!("the command ended with {}: {}", answer.status, last_line(&answer.text)));
+                return Judgement::unknown(format!(
+                    "the command ended with {}: {}",
+                    answer.status,
+                    last_line(&answer.text)
+                ));
             }
             let plain = |text: &str| words(&text.to_lowercase()).replace("without-password", "prohibit-password");
             let mut seen: Vec<_> = answer
                 .text
                 .lines()
                 .map(plain)
-                .filter_map(|l| l.split_once(' ').filter(|(first, _)| *first == keyword.to_lowercase()).map(|(_, rest)| rest.to_owned()))
+                .filter_map(|l| {
+                    l.split_once(' ')
+                        .filter(|(first, _)| *first == keyword.to_lowercase())
+                        .map(|(_, rest)| rest.to_owned())
+                })
                 .collect();
             let mut wanted: Vec<_> = values.iter().map(|v| plain(v)).collect();
             seen.sort();
             wanted.sort();
-            let said = if seen.is_empty() { format!("no `{keyword}`") } else { format!("{keyword} {}", seen.join(", ")) };
+            let said =
+                if seen.is_empty() { format!("no `{keyword}`") } else { format!("{keyword} {}", seen.join(", ")) };
             Judgement::seen(seen == wanted, said)
         }
         Check::Sysctl { value, .. } => {
-            let seen: Vec<_> = answer.text.lines().filter_map(|l| l.split_once('=')).map(|(path, v)| (path, words(v))).collect();
-            let wrong: Vec<_> = seen.iter().filter(|(_, v)| v != value).map(|(path, v)| format!("{path} is {v}")).collect();
+            let seen: Vec<_> =
+                answer.text.lines().filter_map(|l| l.split_once('=')).map(|(path, v)| (path, words(v))).collect();
+            let wrong: Vec<_> =
+                seen.iter().filter(|(_, v)| v != value).map(|(path, v)| format!("{path} is {v}")).collect();
             match (seen.first(), wrong.is_empty()) {
                 (None, _) => Judgement::unknown("the kernel has no such parameter"),
                 (Some(_), true) => Judgement::seen(true, format!("{value} in {} of {}", seen.len(), seen.len())),
@@ -185,7 +200,8 @@ fn account(state: &AccountState, text: &str) -> Judgement {
     if text.trim() == "absent" {
         return Judgement::seen(false, format!("there is no account {}", state.user));
     }
-    let of = |kind: &str| text.lines().filter_map(|l| l.strip_prefix(kind)).map(|l| l.trim().to_owned()).collect::<Vec<_>>();
+    let of =
+        |kind: &str| text.lines().filter_map(|l| l.strip_prefix(kind)).map(|l| l.trim().to_owned()).collect::<Vec<_>>();
     let (password, groups, mut keys) = (of("password "), of("group "), of("key "));
     let mut wrong = Vec::new();
     match password.first() {
@@ -207,7 +223,11 @@ fn account(state: &AccountState, text: &str) -> Judgement {
             wrong.push(format!("{extra} keys too many, {missing} missing"));
         }
     }
-    let seen = if wrong.is_empty() { format!("password {}, {} keys, in {}", state.password, keys.len(), groups.join(" ")) } else { wrong.join("; ") };
+    let seen = if wrong.is_empty() {
+        format!("password {}, {} keys, in {}", state.password, keys.len(), groups.join(" "))
+    } else {
+        wrong.join("; ")
+    };
     Judgement::seen(wrong.is_empty(), seen)
 }
 
@@ -223,8 +243,13 @@ fn sudo(user: &str, may: Sudo, text: &str) -> Judgement {
     let free = rules.iter().any(|r| r.contains("NOPASSWD"));
     let (holds, seen) = match may {
         Sudo::Nothing => (rules.is_empty() && tried != "0", last_line(listed)),
-        Sudo::WithPassword => (all && !free && asks, format!("{}; without a password: {}", rules.join(", "), last_line(tried))),
-        Sudo::WithoutPassword => (all && free && tried == "0", format!("{}; without a password it is user {}", rules.join(", "), last_line(tried))),
+        Sudo::WithPassword => {
+            (all && !free && asks, format!("{}; without a password: {}", rules.join(", "), last_line(tried)))
+        }
+        Sudo::WithoutPassword => (
+            all && free && tried == "0",
+            format!("{}; without a password it is user {}", rules.join(", "), last_line(tried)),
+        ),
     };
     Judgement::seen(holds, seen)
 }
@@ -240,13 +265,21 @@ mod tests {
 
     #[test]
     fn sshd_is_understood_whatever_its_case() {
-        let root = Check::Says { command: vec!["sshd".into()], keyword: "permitrootlogin".into(), values: vec!["prohibit-password".into()] };
+        let root = Check::Says {
+            command: vec!["sshd".into()],
+            keyword: "permitrootlogin".into(),
+            values: vec!["prohibit-password".into()],
+        };
         assert_eq!(verdict(&root, 0, "port 22\npermitrootlogin without-password\n"), Holds);
         assert_eq!(verdict(&root, 0, "Port 22\nPermitRootLogin prohibit-password\n"), Holds);
         assert_eq!(verdict(&root, 0, "permitrootlogin yes\n"), Fails);
         assert_eq!(verdict(&root, 0, ""), Fails);
         assert_eq!(verdict(&root, 255, "bad configuration\n"), Unknown);
-        let users = Check::Says { command: vec!["sshd".into()], keyword: "allowusers".into(), values: vec!["bob".into(), "alice".into()] };
+        let users = Check::Says {
+            command: vec!["sshd".into()],
+            keyword: "allowusers".into(),
+            values: vec!["bob".into(), "alice".into()],
+        };
         assert_eq!(verdict(&users, 0, "allowusers alice\nallowusers bob\n"), Holds);
         // A second drop-in that adds a name does not go unseen.
         assert_eq!(verdict(&users, 0, "allowusers alice\nallowusers bob\nallowusers eve\n"), Fails);
@@ -275,10 +308,21 @@ mod tests {
 
     #[test]
     fn an_account_has_exactly_its_keys() {
-        let state = AccountState { user: "alice".into(), password: "L".into(), groups: vec!["adm".into()], keys: Some(vec!["k1 a b".into()]) };
+        let state = AccountState {
+            user: "alice".into(),
+            password: "L".into(),
+            groups: vec!["adm".into()],
+            keys: Some(vec!["k1 a b".into()]),
+        };
         let check = Check::Account(state);
         assert_eq!(verdict(&check, 0, "password L\ngroup alice\ngroup adm\nkey k1 a b\n"), Holds);
-        for bad in ["password P\ngroup adm\nkey k1 a b\n", "password L\nkey k1 a b\n", "password L\ngroup adm\n", "password L\ngroup adm\nkey k1 a b\nkey k2 x y\n", "absent\n"] {
+        for bad in [
+            "password P\ngroup adm\nkey k1 a b\n",
+            "password L\nkey k1 a b\n",
+            "password L\ngroup adm\n",
+            "password L\ngroup adm\nkey k1 a b\nkey k2 x y\n",
+            "absent\n",
+        ] {
             assert_eq!(verdict(&check, 0, bad), Fails, "{bad}");
         }
         assert_eq!(verdict(&check, 0, ""), Unknown);
@@ -287,10 +331,16 @@ mod tests {
     #[test]
     fn sudo_is_judged_by_what_it_does() {
         let with = Check::Sudo { user: "a".into(), may: Sudo::WithPassword };
-        assert_eq!(verdict(&with, 0, "User a may run:\n    (ALL : ALL) ALL\n---\nsudo: a password is required\n"), Holds);
+        assert_eq!(
+            verdict(&with, 0, "User a may run:\n    (ALL : ALL) ALL\n---\nsudo: a password is required\n"),
+            Holds
+        );
         assert_eq!(verdict(&with, 0, "    (ALL : ALL) ALL\n    (ALL) NOPASSWD: ALL\n---\n0\n"), Fails);
         let none = Check::Sudo { user: "a".into(), may: Sudo::Nothing };
-        assert_eq!(verdict(&none, 0, "User a is not allowed to run sudo on x.\n---\nsudo: a password is required\n"), Holds);
+        assert_eq!(
+            verdict(&none, 0, "User a is not allowed to run sudo on x.\n---\nsudo: a password is required\n"),
+            Holds
+        );
         assert_eq!(verdict(&none, 0, "    (ALL) ALL\n---\nsudo: a password is required\n"), Fails);
         let free = Check::Sudo { user: "a".into(), may: Sudo::WithoutPassword };
         assert_eq!(verdict(&free, 0, "    (ALL : ALL) NOPASSWD: ALL\n---\n0\n"), Holds);
@@ -301,7 +351,11 @@ mod tests {
     fn the_script_really_asks_and_no_answer_is_lost() {
         let checks = [
             Check::Script { script: "echo 'a \"b\" $HOME é'; echo; echo 0 0 0 9; exit 3\n".into() },
-            Check::Says { command: vec!["printf".into(), "Port %s\\n".into(), "2222 x".into()], keyword: "port".into(), values: vec!["2222 X".into()] },
+            Check::Says {
+                command: vec!["printf".into(), "Port %s\\n".into(), "2222 x".into()],
+                keyword: "port".into(),
+                values: vec!["2222 X".into()],
+            },
             Check::Sysctl { path: "/proc/sys/kernel/ostype".into(), value: "Linux".into() },
         ];
         let checks: Vec<&Check> = checks.iter().collect();

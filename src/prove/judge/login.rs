@@ -32,10 +32,21 @@ impl Keyring {
     /// ssh-keygen is missing or fails.
     pub fn new(folder: &Path, nonce: &str) -> Result<Self> {
         for name in ["prober", "stranger"] {
-            Program::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-C", "hardtack-prober", "-f"]).arg(folder.join(name)).output()?;
+            Program::new("ssh-keygen")
+                .args(["-q", "-t", "ed25519", "-N", "", "-C", "hardtack-prober", "-f"])
+                .arg(folder.join(name))
+                .output()?;
         }
-        let public = std::fs::read_to_string(folder.join("prober.pub")).context("could not read the prober's key")?.trim().to_owned();
-        let keyring = Keyring { folder: folder.to_owned(), public, password: format!("Pw-{nonce}"), nonce: format!("HARDTACK-{nonce}") };
+        let public = std::fs::read_to_string(folder.join("prober.pub"))
+            .context("could not read the prober's key")?
+            .trim()
+            .to_owned();
+        let keyring = Keyring {
+            folder: folder.to_owned(),
+            public,
+            password: format!("Pw-{nonce}"),
+            nonce: format!("HARDTACK-{nonce}"),
+        };
         // The client asks a program for the password, since there is no terminal.
         keyring.write("askpass", &format!("#!/bin/sh\necho '{}'\n", keyring.password), 0o700)?;
         Ok(keyring)
@@ -45,7 +56,8 @@ impl Keyring {
         use std::os::unix::fs::PermissionsExt;
         let path = self.folder.join(name);
         std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).with_context(|| format!("could not set the mode of {}", path.display()))
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
+            .with_context(|| format!("could not set the mode of {}", path.display()))
     }
 }
 
@@ -53,7 +65,8 @@ impl Keyring {
 /// that are not there: on the bare image, so that a refusal is judged by sshd's settings and not by a missing name.
 #[must_use]
 pub fn arrange(logins: &[&Login], keyring: &Keyring, create: bool) -> String {
-    let users = |with: Credential| logins.iter().filter(|l| l.with == with).map(|l| l.user.as_str()).collect::<BTreeSet<_>>();
+    let users =
+        |with: Credential| logins.iter().filter(|l| l.with == with).map(|l| l.user.as_str()).collect::<BTreeSet<_>>();
     let all: BTreeSet<_> = logins.iter().map(|l| l.user.as_str()).collect();
     // Names are UserNames, the key and the password are ours: none has a character that the shell reads.
     let mut script = String::from("d=/run/hardtack-prove; mkdir -p -m 700 $d\n");
@@ -100,12 +113,25 @@ pub fn restore(logins: &[&Login]) -> String {
 ///
 /// # Errors
 /// The client could not be run. What the machine does is a judgement, not an error.
-pub fn attempt(login: &Login, number: u8, keyring: &Keyring, hosts: &[u8], lan: &Lan, machine: IpAddr, meter: Meter) -> Result<Judgement> {
+pub fn attempt(
+    login: &Login,
+    number: u8,
+    keyring: &Keyring,
+    hosts: &[u8],
+    lan: &Lan,
+    machine: IpAddr,
+    meter: Meter,
+) -> Result<Judgement> {
     let began = Instant::now();
     let source = login.from.unwrap_or(Cidr::EVERYWHERE4).sample(number);
-    let bridge = lan.bridge(source, SocketAddr::new(machine, login.port)).context("could not open a way to the machine")?;
+    let bridge =
+        lan.bridge(source, SocketAddr::new(machine, login.port)).context("could not open a way to the machine")?;
     // The host keys are those that root inside told us, so no other machine can answer.
-    let known: String = String::from_utf8_lossy(hosts).lines().filter(|l| l.starts_with("ssh-") || l.starts_with("ecdsa-")).map(|l| format!("machine {l}\n")).collect();
+    let known: String = String::from_utf8_lossy(hosts)
+        .lines()
+        .filter(|l| l.starts_with("ssh-") || l.starts_with("ecdsa-"))
+        .map(|l| format!("machine {l}\n"))
+        .collect();
     keyring.write("known_hosts", &known, 0o600)?;
     let option = |text: &str| ["-o".to_owned(), text.to_owned()];
     let mut ssh = Program::new("ssh")
@@ -120,8 +146,12 @@ pub fn attempt(login: &Login, number: u8, keyring: &Keyring, hosts: &[u8], lan: 
         .args(option("NumberOfPasswordPrompts=1"))
         .args(option("LogLevel=INFO"));
     ssh = match login.with {
-        Credential::ItsKey => ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("prober")),
-        Credential::StrangersKey => ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("stranger")),
+        Credential::ItsKey => {
+            ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("prober"))
+        }
+        Credential::StrangersKey => {
+            ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("stranger"))
+        }
         Credential::ItsPassword => ssh
             .args(option("PreferredAuthentications=password,keyboard-interactive"))
             .args(option("PubkeyAuthentication=no"))
@@ -129,7 +159,8 @@ pub fn attempt(login: &Login, number: u8, keyring: &Keyring, hosts: &[u8], lan: 
             .environment("SSH_ASKPASS_REQUIRE", "force"),
     };
     let log = keyring.folder.join(format!("ssh-{number}.log"));
-    let mut running = ssh.arg(format!("{}@{}", login.user, bridge.local.ip())).arg(format!("echo {}", keyring.nonce)).start(&log)?;
+    let mut running =
+        ssh.arg(format!("{}@{}", login.user, bridge.local.ip())).arg(format!("echo {}", keyring.nonce)).start(&log)?;
     let mut deadline = COST.start(meter);
     let status = loop {
         if let Some(status) = running.wait(Duration::from_millis(200))? {
@@ -171,7 +202,13 @@ mod tests {
         assert_eq!(judge(&login(false), true, "", from).verdict, Fails);
         assert_eq!(judge(&login(false), false, denied, from).verdict, Holds);
         assert_eq!(judge(&login(true), false, denied, from).verdict, Fails);
-        for broken in ["", "Connection reset by peer\n", "Connection timed out\n", "Host key verification failed.\n", "Not allowed at this time\n"] {
+        for broken in [
+            "",
+            "Connection reset by peer\n",
+            "Connection timed out\n",
+            "Host key verification failed.\n",
+            "Not allowed at this time\n",
+        ] {
             assert_eq!(judge(&login(false), false, broken, from).verdict, Unknown, "{broken}");
             assert_eq!(judge(&login(true), false, broken, from).verdict, Unknown, "{broken}");
         }

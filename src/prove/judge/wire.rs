@@ -75,11 +75,17 @@ fn probe(knock: &Knock, guest: &Guest) -> Option<Probe> {
 }
 
 /// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets.
-pub fn judge(knocks: &[&Knock], guest: &Guest, interface: &str, send: &mut dyn FnMut(&[Probe]) -> Vec<Answer>) -> Vec<Judgement> {
+pub fn judge(
+    knocks: &[&Knock],
+    guest: &Guest,
+    interface: &str,
+    send: &mut dyn FnMut(&[Probe]) -> Vec<Answer>,
+) -> Vec<Judgement> {
     let packets: Vec<Option<Probe>> = knocks.iter().map(|k| probe(k, guest)).collect();
     let began = std::time::Instant::now();
     let mut answers = send(&packets.iter().flatten().cloned().collect::<Vec<_>>()).into_iter();
-    let each = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) / u64::try_from(knocks.len().max(1)).unwrap_or(1);
+    let each = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
+        / u64::try_from(knocks.len().max(1)).unwrap_or(1);
     knocks
         .iter()
         .zip(packets)
@@ -110,8 +116,8 @@ fn look(wanted: Reaction, answer: &Answer, dest: IpAddr) -> Judgement {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prove::wire::Why;
     use crate::prove::verdict::Verdict::{Fails, Holds, Unknown};
+    use crate::prove::wire::Why;
 
     #[test]
     fn silence_is_not_a_refusal_and_a_lost_barrier_is_neither() {
@@ -128,7 +134,13 @@ mod tests {
 
     #[test]
     fn another_card_than_the_rules_is_no_proof() {
-        let knock = Knock { source: IpAddr::from([10, 0, 0, 5]), interface: Some("eth1".into()), protocol: Protocol::Tcp, port: 80, wanted: Reaction::Silent };
+        let knock = Knock {
+            source: IpAddr::from([10, 0, 0, 5]),
+            interface: Some("eth1".into()),
+            protocol: Protocol::Tcp,
+            port: 80,
+            wanted: Reaction::Silent,
+        };
         let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
         let seen = judge(&[&knock], &guest, "eth0", &mut |probes| vec![Answer::Silent; probes.len()]);
         assert_eq!(seen[0].verdict, Unknown);

@@ -14,33 +14,21 @@ fn output_is_all_of_standard_output() -> Result<()> {
 
 #[test]
 fn an_error_ends_with_what_the_program_said() {
-    let told = sh("echo one; echo two >&2; exit 3")
-        .output()
-        .map_err(|e| e.to_string());
+    let told = sh("echo one; echo two >&2; exit 3").output().map_err(|e| e.to_string());
     assert_eq!(told, Err("sh ended with status 3: two".to_owned()));
 }
 
 #[test]
 fn only_the_last_kib_is_repeated() {
-    let told = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1")
-        .output()
-        .map_err(|e| e.to_string());
-    assert_eq!(
-        told.map_err(|e| e.len()),
-        Err("sh ended with status 1: ".len() + TAIL)
-    );
+    let told = sh("head -c 100000 /dev/zero | tr '\\0' x >&2; exit 1").output().map_err(|e| e.to_string());
+    assert_eq!(told.map_err(|e| e.len()), Err("sh ended with status 1: ".len() + TAIL));
 }
 
 #[test]
 fn the_deadline_reaps_the_whole_family() {
     let started = Instant::now();
-    let told = sh("sleep 60 & sleep 60")
-        .deadline(Duration::from_millis(300))
-        .output();
-    assert_eq!(
-        told.map_err(|e| e.to_string()),
-        Err("sh did not finish within 0 s".to_owned())
-    );
+    let told = sh("sleep 60 & sleep 60").deadline(Duration::from_millis(300)).output();
+    assert_eq!(told.map_err(|e| e.to_string()), Err("sh did not finish within 0 s".to_owned()));
     assert!(started.elapsed() < Duration::from_secs(5));
 }
 
@@ -54,10 +42,7 @@ fn lines_come_as_they_are_said() -> Result<()> {
 
 #[test]
 fn directory_and_environment_are_as_given() -> Result<()> {
-    let told = sh("echo $PWD $WORD $LC_ALL")
-        .directory(Path::new("/usr"))
-        .environment("WORD", "ship")
-        .output()?;
+    let told = sh("echo $PWD $WORD $LC_ALL").directory(Path::new("/usr")).environment("WORD", "ship").output()?;
     assert_eq!(told, b"/usr ship C.UTF-8\n");
     Ok(())
 }
@@ -65,9 +50,7 @@ fn directory_and_environment_are_as_given() -> Result<()> {
 #[test]
 fn dropping_ends_a_stubborn_child() -> Result<()> {
     let log = tempfile::NamedTempFile::new()?;
-    let running = sh("trap '' TERM; echo up; sleep 60")
-        .without_farewell()
-        .start(log.path())?;
+    let running = sh("trap '' TERM; echo up; sleep 60").without_farewell().start(log.path())?;
     let entry = PathBuf::from(format!("/proc/{}", running.id()));
     assert!(entry.exists());
     drop(running);

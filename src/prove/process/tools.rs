@@ -25,35 +25,19 @@ const PACKAGES: &[(&str, &str)] = &[
 pub fn find(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&search_path())
         .map(|directory| directory.join(program))
-        .find(|path| {
-            path.metadata()
-                .is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0)
-        })
+        .find(|path| path.metadata().is_ok_and(|data| data.is_file() && data.permissions().mode() & 0o111 != 0))
 }
 
 /// Make sure that every one of these programs is there; else one sentence with all that are not, and the remedy.
 pub fn require(programs: &[&str]) -> Result<()> {
-    let missing: Vec<&str> = programs
-        .iter()
-        .copied()
-        .filter(|program| find(program).is_none())
-        .collect();
-    if missing.is_empty() {
-        Ok(())
-    } else {
-        Err(anyhow!(remedy(&missing)))
-    }
+    let missing: Vec<&str> = programs.iter().copied().filter(|program| find(program).is_none()).collect();
+    if missing.is_empty() { Ok(()) } else { Err(anyhow!(remedy(&missing))) }
 }
 
 pub(super) fn remedy(missing: &[&str]) -> String {
     let mut packages: Vec<&str> = missing
         .iter()
-        .filter_map(|program| {
-            PACKAGES
-                .iter()
-                .find(|(name, _)| name == program)
-                .map(|(_, package)| *package)
-        })
+        .filter_map(|program| PACKAGES.iter().find(|(name, _)| name == program).map(|(_, package)| *package))
         .collect();
     packages.sort_unstable();
     packages.dedup();

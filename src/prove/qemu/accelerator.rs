@@ -4,9 +4,9 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
-use sha2::{Digest, Sha256};
 
 use super::{Config, Vm};
+use crate::archive::digest::sha256_hex;
 use crate::prove::process::{self, Program};
 
 /// How QEMU runs the guest's code.
@@ -33,10 +33,7 @@ impl Accelerator {
     ///
     /// A small probe guest would be no proof: one has been seen to pass where every kernel hangs.
     pub fn find(config: &Config, cache: &Path) -> Result<Self> {
-        if let Err(why) = believable(
-            Path::new("/dev/kvm"),
-            &fs::read_to_string("/proc/cpuinfo").unwrap_or_default(),
-        ) {
+        if let Err(why) = believable(Path::new("/dev/kvm"), &fs::read_to_string("/proc/cpuinfo").unwrap_or_default()) {
             return Ok(Accelerator::Tcg { why });
         }
         let note = cache.join("accelerator").join(key()?);
@@ -58,9 +55,7 @@ impl Accelerator {
     pub fn by_trial(config: &Config) -> Result<Self> {
         let mut trial = config.clone();
         trial.accelerator = Accelerator::Kvm;
-        trial
-            .kernel_line
-            .push("earlyprintk=serial,ttyS0".to_owned());
+        trial.kernel_line.push("earlyprintk=serial,ttyS0".to_owned());
         trial.reboot = false;
         let tcg = |why: String| Ok(Accelerator::Tcg { why });
         let mut vm = match Vm::start(&trial) {
@@ -69,10 +64,7 @@ impl Accelerator {
             Err(error) => return tcg(format!("KVM does not start: {error:#}")),
         };
         let started = Instant::now();
-        for (words, limit) in [
-            ("Linux version", FIRST_WORDS),
-            ("Run /init as init process", FIRST_PROCESS),
-        ] {
+        for (words, limit) in [("Linux version", FIRST_WORDS), ("Run /init as init process", FIRST_PROCESS)] {
             while !vm.console().contains(words) {
                 if process::interrupted() {
                     anyhow::bail!("interrupted");
@@ -81,10 +73,7 @@ impl Accelerator {
                     return tcg(format!("under KVM, QEMU {end}"));
                 }
                 if started.elapsed() > limit {
-                    return tcg(format!(
-                        "under KVM, the kernel hangs: no `{words}` within {} s",
-                        limit.as_secs()
-                    ));
+                    return tcg(format!("under KVM, the kernel hangs: no `{words}` within {} s", limit.as_secs()));
                 }
                 std::thread::sleep(Duration::from_millis(50));
             }
@@ -99,45 +88,24 @@ fn believable(device: &Path, cpuinfo: &str) -> Result<(), String> {
         return Err(format!("{} cannot be opened: {error}", device.display()));
     }
     // A hypervisor without nested virtualization can still show a device, and emulate behind it.
-    let has = |flag| {
-        cpuinfo
-            .lines()
-            .any(|l| l.starts_with("flags") && l.split_ascii_whitespace().any(|w| w == flag))
-    };
+    let has = |flag| cpuinfo.lines().any(|l| l.starts_with("flags") && l.split_ascii_whitespace().any(|w| w == flag));
     if has("vmx") || has("svm") {
         return Ok(());
     }
-    Err(format!(
-        "{} exists, but the processor shows neither vmx nor svm",
-        device.display()
-    ))
+    Err(format!("{} exists, but the processor shows neither vmx nor svm", device.display()))
 }
 
 /// What a verdict holds for: this boot of the host and this QEMU.
 fn key() -> Result<String> {
-    let boot =
-        fs::read("/proc/sys/kernel/random/boot_id").context("could not read the host's boot id")?;
-    let version = Program::new(super::QEMU)
-        .arg("--version")
-        .deadline(Duration::from_secs(30))
-        .output()?;
-    let digest = Sha256::new()
-        .chain_update(boot)
-        .chain_update(version)
-        .finalize();
-    Ok(digest
-        .iter()
-        .take(12)
-        .map(|byte| format!("{byte:02x}"))
-        .collect())
+    let boot = fs::read("/proc/sys/kernel/random/boot_id").context("could not read the host's boot id")?;
+    let version = Program::new(super::QEMU).arg("--version").deadline(Duration::from_secs(30)).output()?;
+    Ok(sha256_hex(&[boot, version].concat())[..24].to_owned())
 }
 
 fn read(verdict: &str) -> Accelerator {
     match verdict.trim() {
         "kvm" => Accelerator::Kvm,
-        why => Accelerator::Tcg {
-            why: why.to_owned(),
-        },
+        why => Accelerator::Tcg { why: why.to_owned() },
     }
 }
 
@@ -158,22 +126,13 @@ mod tests {
 
     #[test]
     fn no_device_is_said_so() {
-        let why =
-            "/nonexistent cannot be opened: No such file or directory (os error 2)".to_owned();
-        assert_eq!(
-            believable(Path::new("/nonexistent"), "flags: svm"),
-            Err(why)
-        );
+        let why = "/nonexistent cannot be opened: No such file or directory (os error 2)".to_owned();
+        assert_eq!(believable(Path::new("/nonexistent"), "flags: svm"), Err(why));
     }
 
     #[test]
     fn a_verdict_is_read_back() {
         assert_eq!(read("kvm\n"), Accelerator::Kvm);
-        assert_eq!(
-            read("it hangs\n"),
-            Accelerator::Tcg {
-                why: "it hangs".to_owned()
-            }
-        );
+        assert_eq!(read("it hangs\n"), Accelerator::Tcg { why: "it hangs".to_owned() });
     }
 }

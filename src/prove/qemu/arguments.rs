@@ -19,10 +19,7 @@ fn words<const N: usize>(words: [&str; N]) -> Arguments {
 fn with_path(option: &str, head: &str, path: &Path, tail: &str) -> Arguments {
     let mut value = head.as_bytes().to_vec();
     for byte in path.as_os_str().as_bytes() {
-        value.extend(std::iter::repeat_n(
-            *byte,
-            if *byte == b',' { 2 } else { 1 },
-        ));
+        value.extend(std::iter::repeat_n(*byte, if *byte == b',' { 2 } else { 1 }));
     }
     value.extend(tail.as_bytes());
     vec![option.into(), OsString::from_vec(value)]
@@ -35,19 +32,9 @@ pub(crate) fn machine(accelerator: &Accelerator) -> Arguments {
         // Half of the default cache of translated code: two machines then fit where one did.
         Accelerator::Tcg { .. } => "tcg,tb-size=512",
     };
-    let mut arguments = words([
-        "-nodefaults",
-        "-no-user-config",
-        "-display",
-        "none",
-        "-machine",
-        "q35",
-    ]);
+    let mut arguments = words(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
     arguments.extend(words(["-accel", accelerator]));
-    arguments.extend(words([
-        "-sandbox",
-        "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
-    ]));
+    arguments.extend(words(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]));
     arguments
 }
 
@@ -67,12 +54,8 @@ pub(crate) fn memory(mib: u64) -> Arguments {
 
 /// The disk; its overlay is thrown away, so nothing of it need ever reach the host's disk.
 pub(crate) fn disk(overlay: &Path) -> Arguments {
-    let mut arguments = with_path(
-        "-drive",
-        "if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file=",
-        overlay,
-        "",
-    );
+    let mut arguments =
+        with_path("-drive", "if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file=", overlay, "");
     arguments.extend(words(["-device", "virtio-blk-pci,drive=root"]));
     arguments
 }
@@ -81,24 +64,12 @@ pub(crate) fn disk(overlay: &Path) -> Arguments {
 pub(crate) fn kernel(kernel: &Path, initrd: &Path, line: &str) -> Arguments {
     // These are whole words, not comma lists: nothing is doubled.
     let path = |path: &Path| OsStr::from_bytes(path.as_os_str().as_bytes()).to_owned();
-    vec![
-        "-kernel".into(),
-        path(kernel),
-        "-initrd".into(),
-        path(initrd),
-        "-append".into(),
-        line.into(),
-    ]
+    vec!["-kernel".into(), path(kernel), "-initrd".into(), path(initrd), "-append".into(), line.into()]
 }
 
 /// The bundle's seed, which the guest cannot write.
 pub(crate) fn seed(seed: &Seed) -> Arguments {
-    let mut arguments = with_path(
-        "-drive",
-        "if=none,id=seed,format=raw,read-only=on,file=",
-        &seed.path,
-        "",
-    );
+    let mut arguments = with_path("-drive", "if=none,id=seed,format=raw,read-only=on,file=", &seed.path, "");
     arguments.extend(words(match seed.medium {
         Medium::Disk => ["-device", "virtio-blk-pci,drive=seed"],
         Medium::CdRom => ["-device", "ide-cd,drive=seed"],
@@ -116,43 +87,22 @@ pub(crate) fn console(file: &Path) -> Arguments {
 /// The only network card; whoever connects to the socket is the whole of its network.
 pub(crate) fn wire(socket: &Path, mac: [u8; 6]) -> Arguments {
     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-    let mut arguments = with_path(
-        "-netdev",
-        "stream,id=wire,server=on,addr.type=unix,addr.path=",
-        socket,
-        "",
-    );
-    arguments.extend(words([
-        "-device",
-        &format!("virtio-net-pci,netdev=wire,mac={mac},romfile="),
-    ]));
+    let mut arguments = with_path("-netdev", "stream,id=wire,server=on,addr.type=unix,addr.path=", socket, "");
+    arguments.extend(words(["-device", &format!("virtio-net-pci,netdev=wire,mac={mac},romfile=")]));
     arguments
 }
 
 /// The root channel.
 pub(crate) fn channel(socket: &Path) -> Arguments {
     let mut arguments = words(["-device", "virtio-serial-pci"]);
-    arguments.extend(with_path(
-        "-chardev",
-        "socket,id=channel,server=on,wait=off,path=",
-        socket,
-        "",
-    ));
-    arguments.extend(words([
-        "-device",
-        &format!("virtserialport,chardev=channel,name={CHANNEL}"),
-    ]));
+    arguments.extend(with_path("-chardev", "socket,id=channel,server=on,wait=off,path=", socket, ""));
+    arguments.extend(words(["-device", &format!("virtserialport,chardev=channel,name={CHANNEL}")]));
     arguments
 }
 
 /// The control socket.
 pub(crate) fn control(socket: &Path) -> Arguments {
-    let mut arguments = with_path(
-        "-chardev",
-        "socket,id=control,server=on,wait=off,path=",
-        socket,
-        "",
-    );
+    let mut arguments = with_path("-chardev", "socket,id=control,server=on,wait=off,path=", socket, "");
     arguments.extend(words(["-mon", "chardev=control,mode=control"]));
     arguments
 }
@@ -177,9 +127,7 @@ mod tests {
     }
 
     fn tcg() -> Accelerator {
-        Accelerator::Tcg {
-            why: "because".into(),
-        }
+        Accelerator::Tcg { why: "because".into() }
     }
 
     #[test]
@@ -216,30 +164,19 @@ mod tests {
             &control(path),
             "-chardev socket,id=control,server=on,wait=off,path=/run/x -mon chardev=control,mode=control",
         );
-        check(
-            &console(path),
-            "-chardev file,id=console,path=/run/x -serial chardev:console",
-        );
+        check(&console(path), "-chardev file,id=console,path=/run/x -serial chardev:console");
         check(&randomness(), "-device virtio-rng-pci");
         check(&no_reboot(), "-no-reboot");
     }
 
     #[test]
     fn a_seed_is_read_only_on_either_medium() {
-        let of = |medium| {
-            seed(&Seed {
-                path: "/s".into(),
-                medium,
-            })
-        };
+        let of = |medium| seed(&Seed { path: "/s".into(), medium });
         check(
             &of(Medium::Disk),
             "-drive if=none,id=seed,format=raw,read-only=on,file=/s -device virtio-blk-pci,drive=seed",
         );
-        check(
-            &of(Medium::CdRom),
-            "-drive if=none,id=seed,format=raw,read-only=on,file=/s -device ide-cd,drive=seed",
-        );
+        check(&of(Medium::CdRom), "-drive if=none,id=seed,format=raw,read-only=on,file=/s -device ide-cd,drive=seed");
     }
 
     #[test]
@@ -248,9 +185,6 @@ mod tests {
             &console(Path::new("/a,b,path=c")),
             "-chardev file,id=console,path=/a,,b,,path=c -serial chardev:console",
         );
-        check(
-            &kernel(Path::new("/a,b"), Path::new("/i"), ""),
-            "-kernel /a,b -initrd /i -append ",
-        );
+        check(&kernel(Path::new("/a,b"), Path::new("/i"), ""), "-kernel /a,b -initrd /i -append ");
     }
 }

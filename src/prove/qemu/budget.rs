@@ -19,32 +19,20 @@ impl Budget {
     /// So many CPU seconds of the machine, and at most three minutes on end of doing next to nothing. (A boot
     /// without a DHCP server stands idle for two minutes and is then well.)
     pub const fn cpu_seconds(seconds: u64) -> Self {
-        Budget {
-            work: Duration::from_secs(seconds),
-            idle: Duration::from_secs(180),
-        }
+        Budget { work: Duration::from_secs(seconds), idle: Duration::from_secs(180) }
     }
 
     /// The same with another bound on standing idle.
     #[must_use]
     pub const fn idle(self, limit: Duration) -> Self {
-        Budget {
-            idle: limit,
-            ..self
-        }
+        Budget { idle: limit, ..self }
     }
 
     /// Start counting.
     pub fn start(self, meter: Meter) -> Deadline {
         let now = Instant::now();
         let spent = meter.cpu().unwrap_or_default();
-        Deadline {
-            budget: self,
-            meter,
-            began: spent,
-            slice: (now, spent),
-            busy: now,
-        }
+        Deadline { budget: self, meter, began: spent, slice: (now, spent), busy: now }
     }
 }
 
@@ -71,9 +59,7 @@ fn parse(stat: &str) -> Option<Duration> {
     let user: u64 = fields.next()?.parse().ok()?;
     let system: u64 = fields.next()?.parse().ok()?;
     // USER_HZ has been 100 on every Linux that has QEMU.
-    Some(Duration::from_millis(
-        user.checked_add(system)?.checked_mul(10)?,
-    ))
+    Some(Duration::from_millis(user.checked_add(system)?.checked_mul(10)?))
 }
 
 /// A running budget.
@@ -151,24 +137,12 @@ mod tests {
     #[test]
     fn stat_is_read_after_the_last_parenthesis() {
         let tail = "S 1 2 3 4 5 6 7 8 9 10 250 50 0 0 20 0 1";
-        assert_eq!(
-            parse(&format!("7 (qemu) {tail}")),
-            Some(Duration::from_secs(3))
-        );
-        assert_eq!(
-            parse(&format!("7 (a) b) 99 99 () {tail}")),
-            Some(Duration::from_secs(3))
-        );
+        assert_eq!(parse(&format!("7 (qemu) {tail}")), Some(Duration::from_secs(3)));
+        assert_eq!(parse(&format!("7 (a) b) 99 99 () {tail}")), Some(Duration::from_secs(3)));
         assert_eq!(parse(&format!("7 (qemu) {}", tail.replace('S', "Z"))), None);
         assert_eq!(parse("7 (qemu) S 1"), None);
         assert_eq!(parse(""), None);
-        assert_eq!(
-            parse(&format!(
-                "7 (q) {}",
-                tail.replace("250", "18446744073709551615")
-            )),
-            None
-        );
+        assert_eq!(parse(&format!("7 (q) {}", tail.replace("250", "18446744073709551615"))), None);
     }
 
     #[test]
@@ -183,19 +157,13 @@ mod tests {
 
     #[test]
     fn a_process_that_is_gone_is_an_overrun() {
-        assert_eq!(
-            Budget::cpu_seconds(1).start(Meter(u32::MAX)).check(),
-            Err(Overrun::Gone)
-        );
+        assert_eq!(Budget::cpu_seconds(1).start(Meter(u32::MAX)).check(), Err(Overrun::Gone));
     }
 
     #[test]
     fn standing_idle_is_bounded() {
         // Process 2 (kthreadd) does nothing; in a container that hides it, it is gone instead.
         let mut deadline = Budget::cpu_seconds(9).idle(Duration::ZERO).start(Meter(2));
-        assert!(matches!(
-            deadline.check(),
-            Err(Overrun::Idle(_) | Overrun::Gone)
-        ));
+        assert!(matches!(deadline.check(), Err(Overrun::Idle(_) | Overrun::Gone)));
     }
 }

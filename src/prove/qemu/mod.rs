@@ -77,13 +77,8 @@ pub enum Medium {
 impl Config {
     /// The machine that `start` describes, on this image, with no seed.
     pub fn new(image: &Built, start: &Start, accelerator: Accelerator) -> Self {
-        let mut kernel_line: Vec<String> = [
-            &format!("root=LABEL={}", super::image::LABEL),
-            "ro",
-            "console=ttyS0",
-        ]
-        .map(str::to_owned)
-        .into();
+        let mut kernel_line: Vec<String> =
+            [&format!("root=LABEL={}", super::image::LABEL), "ro", "console=ttyS0"].map(str::to_owned).into();
         kernel_line.extend(start.arguments.iter().cloned());
         Config {
             disk: image.disk.clone(),
@@ -103,11 +98,7 @@ impl Config {
         let mut all = arguments::machine(&self.accelerator);
         all.extend(arguments::cpu(&self.accelerator, &self.cpu));
         all.extend(arguments::memory(self.memory_mib));
-        all.extend(arguments::kernel(
-            &self.kernel,
-            &self.initrd,
-            &self.kernel_line.join(" "),
-        ));
+        all.extend(arguments::kernel(&self.kernel, &self.initrd, &self.kernel_line.join(" ")));
         all.extend(arguments::disk(&place.overlay()));
         all.extend(self.seed.iter().flat_map(arguments::seed));
         all.extend(arguments::console(&place.console()));
@@ -129,22 +120,11 @@ struct Place(TempDir);
 impl Place {
     fn new() -> Result<Self> {
         // tempfile makes directories with mode 0700.
-        let place = Place(
-            tempfile::Builder::new()
-                .prefix("hardtack-")
-                .tempdir()
-                .context("could not make a directory")?,
-        );
-        let longest = place
-            .control()
-            .as_os_str()
-            .len()
-            .max(place.channel().as_os_str().len());
+        let place =
+            Place(tempfile::Builder::new().prefix("hardtack-").tempdir().context("could not make a directory")?);
+        let longest = place.control().as_os_str().len().max(place.channel().as_os_str().len());
         if longest > SOCKET_PATH {
-            bail!(
-                "{} is too long for a socket; set TMPDIR to a shorter one",
-                place.0.path().display()
-            );
+            bail!("{} is too long for a socket; set TMPDIR to a shorter one", place.0.path().display());
         }
         Ok(place)
     }
@@ -190,19 +170,13 @@ impl Vm {
     pub fn start(config: &Config) -> Result<Self> {
         process::require(&[QEMU, "qemu-img"])?;
         let place = Place::new()?;
-        let disk = config
-            .disk
-            .canonicalize()
-            .with_context(|| format!("could not find {}", config.disk.display()))?;
+        let disk = config.disk.canonicalize().with_context(|| format!("could not find {}", config.disk.display()))?;
         Program::new("qemu-img")
             .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
             .args([disk.as_os_str(), place.overlay().as_os_str()])
             .deadline(Duration::from_secs(60))
             .output()?;
-        let mut running = Program::new(QEMU)
-            .args(config.arguments(&place))
-            .without_farewell()
-            .start(&place.log())?;
+        let mut running = Program::new(QEMU).args(config.arguments(&place)).without_farewell().start(&place.log())?;
         // A host under load may take seconds to get there; a QEMU that cannot start says so at once.
         let started = Instant::now();
         let qmp = loop {
@@ -214,22 +188,15 @@ impl Vm {
             }
             match Qmp::connect(&place.control()) {
                 Ok(qmp) => break qmp,
-                Err(_) if started.elapsed() < Duration::from_secs(60) => {
-                    std::thread::sleep(Duration::from_millis(10))
-                }
+                Err(_) if started.elapsed() < Duration::from_secs(60) => std::thread::sleep(Duration::from_millis(10)),
                 Err(error) => {
-                    return Err(error.context(format!(
-                        "QEMU did not start{}",
-                        process::said(&tail(&place.log(), 1024))
-                    )));
+                    return Err(
+                        error.context(format!("QEMU did not start{}", process::said(&tail(&place.log(), 1024))))
+                    );
                 }
             }
         };
-        Ok(Vm {
-            qmp,
-            running,
-            place,
-        })
+        Ok(Vm { qmp, running, place })
     }
 
     /// Reads the machine's CPU time.
@@ -306,9 +273,7 @@ mod tests {
             kernel_line: vec!["ro".into()],
             cpu: "qemu64".into(),
             memory_mib: 64,
-            accelerator: Accelerator::Tcg {
-                why: "a test".into(),
-            },
+            accelerator: Accelerator::Tcg { why: "a test".into() },
             seed: None,
             mac: [0x52, 0x54, 0, 0, 0, 1],
             reboot: true,
@@ -317,9 +282,7 @@ mod tests {
 
     #[test]
     fn a_disk_that_is_not_there_is_named() {
-        let told = Vm::start(&config(Path::new("/nonexistent")))
-            .map(drop)
-            .map_err(|e| e.to_string());
+        let told = Vm::start(&config(Path::new("/nonexistent"))).map(drop).map_err(|e| e.to_string());
         // A machine without QEMU says that instead.
         assert!(told.is_err_and(|e| e.contains("/nonexistent") || e.contains("qemu-system-x86")));
     }

@@ -22,17 +22,10 @@ pub(crate) struct Qmp {
 impl Qmp {
     /// Connect and shake hands.
     pub(crate) fn connect(socket: &Path) -> Result<Self> {
-        let stream =
-            UnixStream::connect(socket).context("could not connect to QEMU's control socket")?;
-        stream
-            .set_read_timeout(Some(LIMIT))
-            .context("could not set a time limit")?;
-        stream
-            .set_write_timeout(Some(LIMIT))
-            .context("could not set a time limit")?;
-        let mut qmp = Qmp {
-            stream: BufReader::new(stream),
-        };
+        let stream = UnixStream::connect(socket).context("could not connect to QEMU's control socket")?;
+        stream.set_read_timeout(Some(LIMIT)).context("could not set a time limit")?;
+        stream.set_write_timeout(Some(LIMIT)).context("could not set a time limit")?;
+        let mut qmp = Qmp { stream: BufReader::new(stream) };
         if qmp.line()?.get("QMP").is_none() {
             bail!("QEMU's control socket does not speak QMP");
         }
@@ -43,21 +36,15 @@ impl Qmp {
     /// Give an order and wait for its answer; events in between are passed over.
     pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Result<Value> {
         let order = json!({ "execute": name, "arguments": arguments });
-        writeln!(self.stream.get_mut(), "{order}")
-            .with_context(|| format!("could not tell QEMU to {name}"))?;
+        writeln!(self.stream.get_mut(), "{order}").with_context(|| format!("could not tell QEMU to {name}"))?;
         let started = Instant::now();
         loop {
-            let mut answer = self
-                .line()
-                .with_context(|| format!("QEMU did not answer to {name}"))?;
+            let mut answer = self.line().with_context(|| format!("QEMU did not answer to {name}"))?;
             if let Some(result) = answer.get_mut("return") {
                 return Ok(result.take());
             }
             if let Some(error) = answer.get("error") {
-                let why = error
-                    .get("desc")
-                    .and_then(Value::as_str)
-                    .unwrap_or("no reason given");
+                let why = error.get("desc").and_then(Value::as_str).unwrap_or("no reason given");
                 return Err(anyhow!("QEMU refused to {name}: {why}"));
             }
             if started.elapsed() > LIMIT {
@@ -68,9 +55,7 @@ impl Qmp {
 
     fn line(&mut self) -> Result<Value> {
         let mut line = Vec::new();
-        (&mut self.stream)
-            .take(LONGEST)
-            .read_until(b'\n', &mut line)?;
+        (&mut self.stream).take(LONGEST).read_until(b'\n', &mut line)?;
         if line.is_empty() {
             bail!("QEMU closed its control socket");
         }
@@ -110,27 +95,15 @@ mod tests {
 
     #[test]
     fn events_are_passed_over() -> Result<()> {
-        let answer = against(&[
-            HELLO,
-            r#"{"return": {}}"#,
-            r#"{"event": "RESET"}"#,
-            r#"{"return": {"a": 1}}"#,
-        ])?;
+        let answer = against(&[HELLO, r#"{"return": {}}"#, r#"{"event": "RESET"}"#, r#"{"return": {"a": 1}}"#])?;
         assert_eq!(answer, json!({"a": 1}));
         Ok(())
     }
 
     #[test]
     fn a_refusal_is_repeated() {
-        let told = against(&[
-            HELLO,
-            r#"{"return": {}}"#,
-            r#"{"error": {"desc": "no such order"}}"#,
-        ]);
-        assert_eq!(
-            told.map_err(|e| e.to_string()),
-            Err("QEMU refused to quit: no such order".to_owned())
-        );
+        let told = against(&[HELLO, r#"{"return": {}}"#, r#"{"error": {"desc": "no such order"}}"#]);
+        assert_eq!(told.map_err(|e| e.to_string()), Err("QEMU refused to quit: no such order".to_owned()));
     }
 
     #[test]

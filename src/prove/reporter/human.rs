@@ -66,7 +66,11 @@ impl<'a> Human<'a> {
         };
         let mut line = format!("{} {:6} {}: {}\n", self.word(judgement.verdict), from, proof.id, proof.statement);
         if judgement.verdict != Verdict::Holds {
-            line.push_str(&format!("               seen: {}\n               see:  {}\n", judgement.seen, proof.refs.join(", ")));
+            line.push_str(&format!(
+                "               seen: {}\n               see:  {}\n",
+                judgement.seen,
+                proof.refs.join(", ")
+            ));
         }
         line
     }
@@ -86,7 +90,10 @@ impl<'a> Human<'a> {
         let controls: Vec<_> = outcome.judged.iter().filter_map(|j| j.control.as_ref()).collect();
         let already = controls.iter().filter(|c| c.verdict == Verdict::Holds).count();
         let would_fail = controls.iter().filter(|c| c.verdict == Verdict::Fails).count();
-        out.push_str(&format!("\n{image}: {holds} hold, {fails} fail, {unknown} could not be told; {:.0} CPU s\n", outcome.cpu_seconds));
+        out.push_str(&format!(
+            "\n{image}: {holds} hold, {fails} fail, {unknown} could not be told; {:.0} CPU s\n",
+            outcome.cpu_seconds
+        ));
         if controls.is_empty() {
             out.push_str("control: not run, so nobody has seen these proofs fail\n");
         } else {

@@ -44,11 +44,7 @@ struct Fate {
 impl Bridge {
     /// What came of the last connection, as soon as it is known, and before the local one is closed over it.
     pub fn outcome(&self) -> Option<BridgeEnd> {
-        *self
-            .fate
-            .outcome
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        *self.fate.outcome.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -61,10 +57,7 @@ impl Drop for Bridge {
 
 impl fmt::Debug for Bridge {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Bridge")
-            .field("local", &self.local)
-            .field("outcome", &self.outcome())
-            .finish()
+        f.debug_struct("Bridge").field("local", &self.local).field("outcome", &self.outcome()).finish()
     }
 }
 
@@ -74,11 +67,7 @@ pub(super) fn open(shared: &Arc<Shared>, source: IpAddr, dest: SocketAddr) -> io
         let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
         !address.is_unspecified() && !address.is_multicast() && address != broadcast
     };
-    if !sayable(source)
-        || !sayable(dest.ip())
-        || source.is_ipv4() != dest.is_ipv4()
-        || dest.port() == 0
-    {
+    if !sayable(source) || !sayable(dest.ip()) || source.is_ipv4() != dest.is_ipv4() || dest.port() == 0 {
         let words = format!("no connection can go from {source} to {dest}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
     }
@@ -88,27 +77,13 @@ pub(super) fn open(shared: &Arc<Shared>, source: IpAddr, dest: SocketAddr) -> io
     let fate = Arc::new(Fate::default());
     let mut inner = shared.lock();
     if inner.closed {
-        return Err(io::Error::new(
-            io::ErrorKind::NotConnected,
-            "the wire is closed",
-        ));
+        return Err(io::Error::new(io::ErrorKind::NotConnected, "the wire is closed"));
     }
-    let guest = inner
-        .guest
-        .mac
-        .ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no guest was heard"))?;
-    inner.bridges.push(Work {
-        listener,
-        stack: Stack::new(source, dest, guest, shared.port().1),
-        fate: fate.clone(),
-    });
+    let guest = inner.guest.mac.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no guest was heard"))?;
+    inner.bridges.push(Work { listener, stack: Stack::new(source, dest, guest, shared.port().1), fate: fate.clone() });
     drop(inner);
     shared.wake();
-    Ok(Bridge {
-        local,
-        shared: shared.clone(),
-        fate,
-    })
+    Ok(Bridge { local, shared: shared.clone(), fate })
 }
 
 /// The side of a bridge that the thread of the LAN works on.
@@ -121,10 +96,7 @@ pub(super) struct Work {
 impl Work {
     /// Whether a segment belongs to one of its connections.
     pub(super) fn owns(&self, key: &Key) -> bool {
-        self.stack
-            .visitors
-            .iter()
-            .any(|visitor| visitor.key == *key)
+        self.stack.visitors.iter().any(|visitor| visitor.key == *key)
     }
 
     /// Takes a segment it owns.
@@ -135,11 +107,7 @@ impl Work {
     /// Takes an ICMP error about a connection it owns. Once that is established the error is no matter: so do all
     /// systems, or any stranger could end it.
     pub(super) fn refuse(&mut self, key: &Key) {
-        let visitors = self
-            .stack
-            .visitors
-            .iter_mut()
-            .filter(|visitor| visitor.key == *key);
+        let visitors = self.stack.visitors.iter_mut().filter(|visitor| visitor.key == *key);
         visitors.for_each(|visitor| visitor.refused |= visitor.patience.is_some());
     }
 
@@ -177,11 +145,7 @@ impl Work {
                 continue;
             }
             let macs = (our_mac(0), self.stack.wire.guest);
-            if let Some(hello) =
-                shared
-                    .network
-                    .introduce(macs, self.stack.source, self.stack.dest.ip())
-            {
+            if let Some(hello) = shared.network.introduce(macs, self.stack.source, self.stack.dest.ip()) {
                 framed(&hello, out);
             }
             self.stack.connect(local, shared.port().0);
@@ -190,18 +154,10 @@ impl Work {
             self.stack.abort();
         }
         if let Some(outcome) = self.stack.turn() {
-            *self
-                .fate
-                .outcome
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner) = Some(outcome);
+            *self.fate.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
         }
         self.stack.bury();
-        self.stack
-            .wire
-            .sent
-            .drain(..)
-            .for_each(|frame| framed(&frame, out));
+        self.stack.wire.sent.drain(..).for_each(|frame| framed(&frame, out));
         !dropped
     }
 }

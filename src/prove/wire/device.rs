@@ -26,16 +26,8 @@ impl Wire {
     fn send(&mut self, frame: Vec<u8>) {
         let macs = (self.guest, our_mac(0));
         match frames::parse(&frame).map(|heard| (heard.said, heard.from)) {
-            Some((
-                Said::Arp {
-                    request: true,
-                    sender,
-                    target,
-                },
-                _,
-            )) => {
-                self.heard
-                    .push_back(build::arp_frame(false, macs.0, macs.1, target, sender));
+            Some((Said::Arp { request: true, sender, target }, _)) => {
+                self.heard.push_back(build::arp_frame(false, macs.0, macs.1, target, sender));
             }
             Some((Said::Solicit { target }, Some(IpAddr::V6(from)))) => {
                 self.heard.push_back(build::advert(macs, target, from));
@@ -51,9 +43,7 @@ impl Device for Wire {
     type TxToken<'a> = Send<'a>;
 
     fn receive(&mut self, _: smoltcp::time::Instant) -> Option<(Heard, Send<'_>)> {
-        self.heard
-            .pop_front()
-            .map(|frame| (Heard(frame), Send(self)))
+        self.heard.pop_front().map(|frame| (Heard(frame), Send(self)))
     }
 
     fn transmit(&mut self, _: smoltcp::time::Instant) -> Option<Send<'_>> {

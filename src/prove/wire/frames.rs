@@ -43,13 +43,7 @@ impl Key {
     /// The key of an echo: its number stands where the port would.
     pub(super) fn echo(ours: IpAddr, number: u16) -> Key {
         let theirs = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
-        Key {
-            kind: Kind::Echo,
-            ours,
-            theirs,
-            our_port: number,
-            their_port: 0,
-        }
+        Key { kind: Kind::Echo, ours, theirs, our_port: number, their_port: 0 }
     }
 }
 
@@ -66,38 +60,15 @@ pub(super) struct Heard<'a> {
 /// What it says, as far as we care.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Said<'a> {
-    Arp {
-        request: bool,
-        sender: Ipv4Addr,
-        target: Ipv4Addr,
-    },
+    Arp { request: bool, sender: Ipv4Addr, target: Ipv4Addr },
     RouterSolicit,
-    Solicit {
-        target: Ipv6Addr,
-    },
-    Advert {
-        target: Ipv6Addr,
-    },
+    Solicit { target: Ipv6Addr },
+    Advert { target: Ipv6Addr },
     Dhcp(&'a [u8]),
-    Tcp {
-        key: Key,
-        flags: Flags,
-        seq: u32,
-        ack: u32,
-    },
-    Udp {
-        key: Key,
-        payload: &'a [u8],
-    },
-    EchoReply {
-        key: Key,
-    },
-    Error {
-        to: IpAddr,
-        kind: u8,
-        code: u8,
-        about: Option<Key>,
-    },
+    Tcp { key: Key, flags: Flags, seq: u32, ack: u32 },
+    Udp { key: Key, payload: &'a [u8] },
+    EchoReply { key: Key },
+    Error { to: IpAddr, kind: u8, code: u8, about: Option<Key> },
     Else,
 }
 
@@ -112,27 +83,11 @@ pub(super) struct Flags {
 /// What the thread of the LAN tells a sweep.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Note {
-    Arp {
-        epoch: u16,
-        from: Ipv4Addr,
-    },
-    Advert {
-        epoch: u16,
-    },
-    Tcp {
-        key: Key,
-        flags: Flags,
-        ack: u32,
-    },
-    Reply {
-        key: Key,
-    },
-    Error {
-        to: IpAddr,
-        kind: u8,
-        code: u8,
-        about: Option<Key>,
-    },
+    Arp { epoch: u16, from: Ipv4Addr },
+    Advert { epoch: u16 },
+    Tcp { key: Key, flags: Flags, ack: u32 },
+    Reply { key: Key },
+    Error { to: IpAddr, kind: u8, code: u8, about: Option<Key> },
 }
 
 fn array<const N: usize>(bytes: &[u8], at: usize) -> Option<[u8; N]> {
@@ -157,12 +112,7 @@ fn ipv6_at(bytes: &[u8], at: usize) -> Option<Ipv6Addr> {
 
 /// Reads a frame of the guest; `None` for what is not even Ethernet.
 pub(super) fn parse(frame: &[u8]) -> Option<Heard<'_>> {
-    let mut heard = Heard {
-        to_mac: array(frame, 0)?,
-        from_mac: array(frame, 6)?,
-        from: None,
-        said: Said::Else,
-    };
+    let mut heard = Heard { to_mac: array(frame, 0)?, from_mac: array(frame, 6)?, from: None, said: Said::Else };
     let payload = frame.get(14..)?;
     match u16_at(frame, 12)? {
         0x0806 => heard.said = arp(payload).unwrap_or(Said::Else),
@@ -186,11 +136,7 @@ fn arp(bytes: &[u8]) -> Option<Said<'_>> {
         2 => false,
         _ => return None,
     };
-    Some(Said::Arp {
-        request,
-        sender: ipv4_at(bytes, 14)?,
-        target: ipv4_at(bytes, 24)?,
-    })
+    Some(Said::Arp { request, sender: ipv4_at(bytes, 14)?, target: ipv4_at(bytes, 24)? })
 }
 
 struct Packet<'a> {
@@ -210,61 +156,29 @@ fn packet(bytes: &[u8], quoted: bool) -> Option<Packet<'_>> {
                 return None;
             }
             let end = usize::from(u16_at(bytes, 2)?);
-            (
-                ipv4_at(bytes, 12)?.into(),
-                ipv4_at(bytes, 16)?.into(),
-                *bytes.get(9)?,
-                start,
-                end,
-            )
+            (ipv4_at(bytes, 12)?.into(), ipv4_at(bytes, 16)?.into(), *bytes.get(9)?, start, end)
         }
         6 => {
             let end = 40 + usize::from(u16_at(bytes, 4)?);
-            (
-                ipv6_at(bytes, 8)?.into(),
-                ipv6_at(bytes, 24)?.into(),
-                *bytes.get(6)?,
-                40,
-                end,
-            )
+            (ipv6_at(bytes, 8)?.into(), ipv6_at(bytes, 24)?.into(), *bytes.get(6)?, 40, end)
         }
         _ => return None,
     };
     let end = if quoted { end.min(bytes.len()) } else { end };
-    Some(Packet {
-        from,
-        to,
-        protocol,
-        payload: bytes.get(start..end)?,
-    })
+    Some(Packet { from, to, protocol, payload: bytes.get(start..end)? })
 }
 
 fn said<'a>(packet: &Packet<'a>) -> Option<Said<'a>> {
     let bytes = packet.payload;
     let key = |kind| {
         let (their_port, our_port) = (u16_at(bytes, 0)?, u16_at(bytes, 2)?);
-        Some(Key {
-            kind,
-            ours: packet.to,
-            theirs: packet.from,
-            our_port,
-            their_port,
-        })
+        Some(Key { kind, ours: packet.to, theirs: packet.from, our_port, their_port })
     };
     Some(match (packet.protocol, packet.from) {
         (6, _) => {
             let flags = *bytes.get(13)?;
-            let flags = Flags {
-                syn: flags & 2 != 0,
-                ack: flags & 16 != 0,
-                rst: flags & 4 != 0,
-            };
-            Said::Tcp {
-                key: key(Kind::Tcp)?,
-                flags,
-                seq: u32_at(bytes, 4)?,
-                ack: u32_at(bytes, 8)?,
-            }
+            let flags = Flags { syn: flags & 2 != 0, ack: flags & 16 != 0, rst: flags & 4 != 0 };
+            Said::Tcp { key: key(Kind::Tcp)?, flags, seq: u32_at(bytes, 4)?, ack: u32_at(bytes, 8)? }
         }
         (17, from) => {
             let key = key(Kind::Udp)?;
@@ -275,24 +189,16 @@ fn said<'a>(packet: &Packet<'a>) -> Option<Said<'a>> {
             }
         }
         (1, IpAddr::V4(_)) => match *bytes.first()? {
-            0 => Said::EchoReply {
-                key: Key::echo(packet.to, u16_at(bytes, 4)?),
-            },
+            0 => Said::EchoReply { key: Key::echo(packet.to, u16_at(bytes, 4)?) },
             kind @ (3 | 11 | 12) => error(packet.to, kind, bytes)?,
             _ => Said::Else,
         },
         (58, IpAddr::V6(_)) => match *bytes.first()? {
-            129 => Said::EchoReply {
-                key: Key::echo(packet.to, u16_at(bytes, 4)?),
-            },
+            129 => Said::EchoReply { key: Key::echo(packet.to, u16_at(bytes, 4)?) },
             kind @ 1..=4 => error(packet.to, kind, bytes)?,
             133 => Said::RouterSolicit,
-            135 => Said::Solicit {
-                target: ipv6_at(bytes, 8)?,
-            },
-            136 => Said::Advert {
-                target: ipv6_at(bytes, 8)?,
-            },
+            135 => Said::Solicit { target: ipv6_at(bytes, 8)? },
+            136 => Said::Advert { target: ipv6_at(bytes, 8)? },
             _ => Said::Else,
         },
         _ => Said::Else,
@@ -301,12 +207,7 @@ fn said<'a>(packet: &Packet<'a>) -> Option<Said<'a>> {
 
 fn error(to: IpAddr, kind: u8, bytes: &[u8]) -> Option<Said<'_>> {
     let code = *bytes.get(1)?;
-    Some(Said::Error {
-        to,
-        kind,
-        code,
-        about: bytes.get(8..).and_then(quoted),
-    })
+    Some(Said::Error { to, kind, code, about: bytes.get(8..).and_then(quoted) })
 }
 
 /// The probe an ICMP error quotes: there we are the sender.
@@ -319,11 +220,5 @@ fn quoted(bytes: &[u8]) -> Option<Key> {
         _ => return None,
     };
     let (our_port, their_port) = (u16_at(packet.payload, 0)?, u16_at(packet.payload, 2)?);
-    Some(Key {
-        kind,
-        ours: packet.from,
-        theirs: packet.to,
-        our_port,
-        their_port,
-    })
+    Some(Key { kind, ours: packet.from, theirs: packet.to, our_port, their_port })
 }

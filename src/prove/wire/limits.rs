@@ -20,9 +20,7 @@ pub(super) struct Limits {
 }
 
 fn leak((level, then): &mut (f64, Option<Instant>), rate: f64, now: Instant) {
-    let passed = then.map_or(0.0, |then| {
-        now.saturating_duration_since(then).as_secs_f64()
-    });
+    let passed = then.map_or(0.0, |then| now.saturating_duration_since(then).as_secs_f64());
     *level = (*level - passed * rate).max(0.0);
     *then = Some(now);
 }
@@ -30,16 +28,9 @@ fn leak((level, then): &mut (f64, Option<Instant>), rate: f64, now: Instant) {
 impl Limits {
     /// A window begins: who has little left, has so from the start.
     pub(super) fn begin(&mut self, now: Instant) {
-        self.spent
-            .values_mut()
-            .for_each(|spent| leak(spent, REFILL, now));
+        self.spent.values_mut().for_each(|spent| leak(spent, REFILL, now));
         leak(&mut self.together, TOGETHER_REFILL, now);
-        self.dry = self
-            .spent
-            .iter()
-            .filter(|(_, spent)| PURSE <= spent.0)
-            .map(|(&source, _)| source)
-            .collect();
+        self.dry = self.spent.iter().filter(|(_, spent)| PURSE <= spent.0).map(|(&source, _)| source).collect();
         self.flooded = TOGETHER <= self.together.0;
     }
 
@@ -64,11 +55,7 @@ impl Limits {
     /// How long until all of these have a full purse.
     pub(super) fn rest(&mut self, sources: &BTreeSet<IpAddr>, now: Instant) -> Option<Duration> {
         self.begin(now);
-        let spent = self
-            .spent
-            .iter()
-            .filter(|(source, _)| sources.contains(source))
-            .map(|(_, spent)| spent.0);
+        let spent = self.spent.iter().filter(|(source, _)| sources.contains(source)).map(|(_, spent)| spent.0);
         let most = spent.fold(self.together.0 * REFILL / TOGETHER_REFILL, f64::max);
         (0.0 < most).then(|| Duration::from_secs_f64(most / REFILL).max(Duration::from_millis(1)))
     }

@@ -87,28 +87,15 @@ impl Network {
 
     /// The request that tells the guest where to send what it answers to `source`: to `source` itself if that is
     /// a neighbour, otherwise to the router. Without it the answer waits until the guest has asked, and is late.
-    fn introduce(
-        &self,
-        macs: (frames::Mac, frames::Mac),
-        source: IpAddr,
-        target: IpAddr,
-    ) -> Option<Vec<u8>> {
+    fn introduce(&self, macs: (frames::Mac, frames::Mac), source: IpAddr, target: IpAddr) -> Option<Vec<u8>> {
         match (source, target) {
             (IpAddr::V4(source), IpAddr::V4(target)) => {
-                let sender = if self.on_link4(source) {
-                    source
-                } else {
-                    self.router4
-                };
+                let sender = if self.on_link4(source) { source } else { self.router4 };
                 Some(build::arp_frame(true, macs.0, macs.1, sender, target))
             }
             (IpAddr::V6(source), IpAddr::V6(target)) => {
                 let near = source.is_unicast_link_local() || self.on_link6(source);
-                Some(build::solicit(
-                    macs,
-                    if near { source } else { frames::ROUTER6 },
-                    target,
-                ))
+                Some(build::solicit(macs, if near { source } else { frames::ROUTER6 }, target))
             }
             _ => None,
         }
@@ -175,13 +162,8 @@ impl Lan {
             ports: AtomicU32::new(network.seed.wrapping_mul(7919)),
         });
         let segment = segment::Segment::new(shared.clone(), socket, woken);
-        let thread = thread::Builder::new()
-            .name("lan".to_owned())
-            .spawn(move || segment.run())?;
-        Ok(Lan {
-            shared,
-            thread: Some(thread),
-        })
+        let thread = thread::Builder::new().name("lan".to_owned()).spawn(move || segment.run())?;
+        Ok(Lan { shared, thread: Some(thread) })
     }
 
     /// What is known of the guest.
@@ -243,10 +225,7 @@ impl Drop for Lan {
 
 impl fmt::Debug for Lan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Lan")
-            .field("network", &self.shared.network)
-            .field("guest", &self.guest())
-            .finish()
+        f.debug_struct("Lan").field("network", &self.shared.network).field("guest", &self.guest()).finish()
     }
 }
 
@@ -282,10 +261,7 @@ impl Shared {
     }
 
     fn sleep<'a>(&self, inner: MutexGuard<'a, Inner>, time: Duration) -> MutexGuard<'a, Inner> {
-        self.changed
-            .wait_timeout(inner, time)
-            .unwrap_or_else(PoisonError::into_inner)
-            .0
+        self.changed.wait_timeout(inner, time).unwrap_or_else(PoisonError::into_inner).0
     }
 
     fn wake(&self) {
@@ -296,10 +272,7 @@ impl Shared {
     /// A source port not used for long, and a sequence number.
     fn port(&self) -> (u16, u32) {
         let count = self.ports.fetch_add(1, Ordering::Relaxed);
-        (
-            (20_000 + count % 40_000) as u16,
-            count.wrapping_mul(2_654_435_761),
-        )
+        ((20_000 + count % 40_000) as u16, count.wrapping_mul(2_654_435_761))
     }
 }
 

@@ -73,9 +73,7 @@ impl fmt::Display for Why {
             Why::MixedFamilies => "source and destination are of different families",
             Why::NoGuest => "no guest was heard",
             Why::BarrierLost => "barrier lost: the guest did not answer its neighbours",
-            Why::NeighbourSilent => {
-                "barrier lost: the guest does not answer IPv6 neighbour discovery"
-            }
+            Why::NeighbourSilent => "barrier lost: the guest does not answer IPv6 neighbour discovery",
             Why::RateLimited => "rate-limited: the guest had used up its ICMP errors",
             Why::OddAnswer => "odd answer: not one to a connection request",
             Why::GivenUp => "given up",

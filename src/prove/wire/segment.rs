@@ -39,17 +39,7 @@ impl Segment {
     pub(super) fn new(shared: Arc<Shared>, socket: UnixStream, woken: UnixStream) -> Segment {
         let (services, now) = (Services::new(shared.network), Instant::now());
         let (bridges, incoming, outgoing) = Default::default();
-        Segment {
-            shared,
-            socket,
-            woken,
-            services,
-            bridges,
-            incoming,
-            outgoing,
-            started: now,
-            chatter: now,
-        }
+        Segment { shared, socket, woken, services, bridges, incoming, outgoing, started: now, chatter: now }
     }
 
     /// Runs until told to stop or QEMU hangs up.
@@ -78,17 +68,13 @@ impl Segment {
             if self.chatter <= now {
                 // If the guest does not even take what is there, it will not miss this.
                 if self.outgoing.is_empty() {
-                    self.services
-                        .chatter(&guest)
-                        .iter()
-                        .for_each(|frame| framed(frame, &mut self.outgoing));
+                    self.services.chatter(&guest).iter().for_each(|frame| framed(frame, &mut self.outgoing));
                 }
                 self.chatter = now + CHATTER;
             }
             let mut pause = self.chatter - now;
             let (shared, out) = (&self.shared, &mut self.outgoing);
-            self.bridges
-                .retain_mut(|bridge| bridge.pump(shared, &guest, out));
+            self.bridges.retain_mut(|bridge| bridge.pump(shared, &guest, out));
             for bridge in &mut self.bridges {
                 pause = bridge.pause().map_or(pause, |sooner| pause.min(sooner));
             }
@@ -116,19 +102,11 @@ impl Segment {
     fn rest(&mut self, pause: Duration) -> io::Result<()> {
         let mut cable = PollFlags::IN;
         cable.set(PollFlags::OUT, !self.outgoing.is_empty());
-        let mut fds = vec![
-            PollFd::new(&self.socket, cable),
-            PollFd::new(&self.woken, PollFlags::IN),
-        ];
-        self.bridges
-            .iter()
-            .for_each(|bridge| bridge.watch(&mut fds));
+        let mut fds = vec![PollFd::new(&self.socket, cable), PollFd::new(&self.woken, PollFlags::IN)];
+        self.bridges.iter().for_each(|bridge| bridge.watch(&mut fds));
         // Rounded up, or the last part of a millisecond is spent spinning.
         let nanos = (pause.subsec_nanos() + 1_000_000).min(999_999_999);
-        let pause = Timespec {
-            tv_sec: pause.as_secs().min(3600) as i64,
-            tv_nsec: nanos.into(),
-        };
+        let pause = Timespec { tv_sec: pause.as_secs().min(3600) as i64, tv_nsec: nanos.into() };
         match poll(&mut fds, Some(&pause)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => Ok(()),
             Err(error) => Err(error.into()),
@@ -171,11 +149,7 @@ impl Segment {
             shared.changed.notify_all();
         }
         self.incoming = rest.to_vec();
-        if ended {
-            Err(io::ErrorKind::UnexpectedEof.into())
-        } else {
-            Ok(())
-        }
+        if ended { Err(io::ErrorKind::UnexpectedEof.into()) } else { Ok(()) }
     }
 
     pub(super) fn frame(&mut self, frame: &[u8], inner: &mut Inner) {
@@ -186,10 +160,7 @@ impl Segment {
         if let Some(answer) = self.services.answer(&heard, &mut inner.guest) {
             framed(&answer, &mut self.outgoing);
             if matches!(heard.said, Said::Dhcp(_)) {
-                self.services
-                    .ask(&inner.guest)
-                    .iter()
-                    .for_each(|frame| framed(frame, &mut self.outgoing));
+                self.services.ask(&inner.guest).iter().for_each(|frame| framed(frame, &mut self.outgoing));
             }
         }
         let note = self.judge(&heard, frame, inner);
@@ -202,35 +173,20 @@ impl Segment {
     fn judge(&mut self, heard: &Heard<'_>, frame: &[u8], inner: &mut Inner) -> Option<Note> {
         let first = self.started.elapsed();
         match heard.said {
-            Said::Arp {
-                request: false,
-                sender,
-                target,
-            } if target == self.shared.network.router4 => epoch(heard).map(|epoch| Note::Arp {
-                epoch,
-                from: sender,
-            }),
+            Said::Arp { request: false, sender, target } if target == self.shared.network.router4 => {
+                epoch(heard).map(|epoch| Note::Arp { epoch, from: sender })
+            }
             Said::Advert { .. } => epoch(heard).map(|epoch| Note::Advert { epoch }),
-            Said::Tcp {
-                key,
-                flags,
-                seq: _,
-                ack,
-            } => {
+            Said::Tcp { key, flags, seq: _, ack } => {
                 if let Some(bridge) = self.bridges.iter_mut().find(|bridge| bridge.owns(&key)) {
                     bridge.hear(frame);
                     return None;
                 }
-                let (ours, theirs) = (
-                    SocketAddr::new(key.ours, key.our_port),
-                    SocketAddr::new(key.theirs, key.their_port),
-                );
+                let (ours, theirs) =
+                    (SocketAddr::new(key.ours, key.our_port), SocketAddr::new(key.theirs, key.their_port));
                 if flags.syn && flags.ack {
                     let macs = (our_mac(0), heard.from_mac);
-                    framed(
-                        &build::tcp(macs, ours, theirs, TcpControl::Rst, ack),
-                        &mut self.outgoing,
-                    );
+                    framed(&build::tcp(macs, ours, theirs, TcpControl::Rst, ack), &mut self.outgoing);
                 } else if flags.syn {
                     inner.capture.note(first, Flow::Tcp, ours);
                 }
@@ -238,41 +194,22 @@ impl Segment {
             }
             Said::Udp { key, .. } if inner.datagrams.contains(&key) => Some(Note::Reply { key }),
             Said::Udp { key, payload } => {
-                let flow = if key.our_port == 53 {
-                    queried(payload).map(Flow::Dns)
-                } else {
-                    None
-                };
+                let flow = if key.our_port == 53 { queried(payload).map(Flow::Dns) } else { None };
                 let dest = SocketAddr::new(key.ours, key.our_port);
                 inner.capture.note(first, flow.unwrap_or(Flow::Udp), dest);
                 None
             }
             Said::Dhcp(_) => {
-                inner.capture.note(
-                    first,
-                    Flow::Udp,
-                    SocketAddr::from(([255, 255, 255, 255], 67)),
-                );
+                inner.capture.note(first, Flow::Udp, SocketAddr::from(([255, 255, 255, 255], 67)));
                 None
             }
             Said::EchoReply { key } => Some(Note::Reply { key }),
-            Said::Error {
-                to,
-                kind,
-                code,
-                about,
-            } => {
-                let bridge =
-                    about.and_then(|key| self.bridges.iter_mut().find(|bridge| bridge.owns(&key)));
+            Said::Error { to, kind, code, about } => {
+                let bridge = about.and_then(|key| self.bridges.iter_mut().find(|bridge| bridge.owns(&key)));
                 match (bridge, about) {
                     (Some(bridge), Some(key)) => bridge.refuse(&key),
                     _ => {
-                        return Some(Note::Error {
-                            to,
-                            kind,
-                            code,
-                            about,
-                        });
+                        return Some(Note::Error { to, kind, code, about });
                     }
                 }
                 None
@@ -301,9 +238,7 @@ fn queried(payload: &[u8]) -> Option<String> {
         if size == 0 {
             return Some(name);
         }
-        let (label, after) = after
-            .split_at_checked(usize::from(size))
-            .filter(|_| size < 64)?;
+        let (label, after) = after.split_at_checked(usize::from(size)).filter(|_| size < 64)?;
         if !name.is_empty() {
             name.push('.');
         }

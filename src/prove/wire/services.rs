@@ -20,10 +20,7 @@ pub(super) struct Services {
 
 impl Services {
     pub(super) fn new(network: Network) -> Services {
-        Services {
-            network,
-            claimed: Vec::new(),
-        }
+        Services { network, claimed: Vec::new() }
     }
 
     /// Takes from a frame what it tells of the guest.
@@ -73,20 +70,14 @@ impl Services {
         match heard.said {
             // No sender: somebody checks that an address is free. Sender and target alike: somebody announces.
             // To answer either would be to claim the address the guest is about to take.
-            Said::Arp {
-                request: true,
-                sender,
-                target,
-            } => {
+            Said::Arp { request: true, sender, target } => {
                 let free = sender.is_unspecified() || sender == target;
                 let theirs = target == self.network.guest4 || Some(target) == guest.ipv4;
                 (!free && !theirs).then(|| build::arp_frame(false, macs.0, macs.1, target, sender))
             }
             Said::RouterSolicit => Some(build::router_advert(self.network.prefix6)),
             Said::Solicit { target } => match heard.from {
-                Some(IpAddr::V6(from))
-                    if !from.is_unspecified() && !self.claimed.contains(&target) =>
-                {
+                Some(IpAddr::V6(from)) if !from.is_unspecified() && !self.claimed.contains(&target) => {
                     Some(build::advert(macs, target, from))
                 }
                 _ => None,
@@ -107,25 +98,13 @@ impl Services {
     /// never announce theirs, and a guest whose RAM was restored claimed its own before we were there. In IPv6 the
     /// guess is that both addresses end alike.
     pub(super) fn ask(&self, guest: &Guest) -> Vec<Vec<u8>> {
-        let Network {
-            router4,
-            guest4,
-            prefix6,
-            ..
-        } = self.network;
+        let Network { router4, guest4, prefix6, .. } = self.network;
         let mut frames = Vec::new();
         if guest.ipv4.is_none() {
             frames.push(build::arp_frame(true, our_mac(0), [0; 6], router4, guest4));
         }
-        if let Guest {
-            mac: Some(mac),
-            ipv6_link_local: Some(local),
-            ipv6_global: None,
-            ..
-        } = *guest
-        {
-            let target =
-                Ipv6Addr::from(u128::from(prefix6) & !IDENTIFIER | u128::from(local) & IDENTIFIER);
+        if let Guest { mac: Some(mac), ipv6_link_local: Some(local), ipv6_global: None, .. } = *guest {
+            let target = Ipv6Addr::from(u128::from(prefix6) & !IDENTIFIER | u128::from(local) & IDENTIFIER);
             frames.push(build::solicit((our_mac(0), mac), frames::ROUTER6, target));
         }
         frames
@@ -133,9 +112,7 @@ impl Services {
 
     fn dhcp(&self, payload: &[u8], from_mac: Mac, guest: &mut Guest) -> Option<Vec<u8>> {
         let request = Request::parse(payload)?;
-        let Network {
-            guest4, router4, ..
-        } = self.network;
+        let Network { guest4, router4, .. } = self.network;
         let wanted = request.wanted.unwrap_or(request.client);
         let kind = match request.kind {
             1 => {
@@ -160,11 +137,7 @@ impl Services {
         } else {
             request.client
         };
-        let mac = if to.is_broadcast() {
-            [0xff; 6]
-        } else {
-            from_mac
-        };
+        let mac = if to.is_broadcast() { [0xff; 6] } else { from_mac };
         let (from, to) = (SocketAddr::from((router4, 67)), SocketAddr::from((to, 68)));
         Some(build::udp((our_mac(0), mac), from, to, &bytes))
     }
@@ -190,15 +163,7 @@ impl Request<'_> {
         }
         let client = Ipv4Addr::new(head[12], head[13], head[14], head[15]);
         let broadcast = head[10] & 0x80 != 0;
-        let mut request = Request {
-            head,
-            kind: 0,
-            client,
-            broadcast,
-            wanted: None,
-            server: None,
-            identifier: None,
-        };
+        let mut request = Request { head, kind: 0, client, broadcast, wanted: None, server: None, identifier: None };
         let address = |data: &[u8]| <[u8; 4]>::try_from(data).ok().map(Ipv4Addr::from);
         let mut rest = &payload[240..];
         while let Some((&code, after)) = rest.split_first() {

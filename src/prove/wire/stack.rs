@@ -48,11 +48,7 @@ pub(super) struct Stack {
 
 impl Stack {
     pub(super) fn new(source: IpAddr, dest: SocketAddr, guest: Mac, seed: u32) -> Stack {
-        let mut wire = Wire {
-            heard: VecDeque::new(),
-            sent: Vec::new(),
-            guest,
-        };
+        let mut wire = Wire { heard: VecDeque::new(), sent: Vec::new(), guest };
         let mut config = Config::new(HardwareAddress::Ethernet(EthernetAddress(our_mac(0))));
         config.random_seed = seed.into();
         let mut interface = Interface::new(config, &mut wire, smoltcp::time::Instant::ZERO);
@@ -61,15 +57,7 @@ impl Stack {
             let _ = addresses.push(IpCidr::new(source.into(), 0));
         });
         let (sockets, visitors) = (SocketSet::new(Vec::new()), Vec::new());
-        Stack {
-            source,
-            dest,
-            wire,
-            interface,
-            sockets,
-            visitors,
-            started: Instant::now(),
-        }
+        Stack { source, dest, wire, interface, sockets, visitors, started: Instant::now() }
     }
 
     pub(super) fn connect(&mut self, local: TcpStream, port: u16) {
@@ -107,15 +95,8 @@ impl Stack {
 
     pub(super) fn pause(&mut self) -> Option<Duration> {
         let now = self.now();
-        let stack = self
-            .interface
-            .poll_delay(now, &self.sockets)
-            .map(Into::into);
-        let patience = self
-            .visitors
-            .iter()
-            .filter_map(|visitor| visitor.patience)
-            .min();
+        let stack = self.interface.poll_delay(now, &self.sockets).map(Into::into);
+        let patience = self.visitors.iter().filter_map(|visitor| visitor.patience).min();
         let patience = patience.map(|end| end.saturating_duration_since(Instant::now()));
         stack.into_iter().chain(patience).min()
     }
@@ -163,10 +144,7 @@ impl Stack {
                 sockets.remove(visitor.handle);
                 if visitor.reset {
                     // With no time to linger a close is a reset. If it fails, the visitor sees an end instead.
-                    let _ = rustix::net::sockopt::set_socket_linger(
-                        &visitor.local,
-                        Some(Duration::ZERO),
-                    );
+                    let _ = rustix::net::sockopt::set_socket_linger(&visitor.local, Some(Duration::ZERO));
                 }
             }
             !visitor.dead
@@ -177,10 +155,7 @@ impl Stack {
 impl Visitor {
     /// Sees what has become of the connection.
     fn decide(&mut self, socket: &mut Socket<'_>) -> Option<BridgeEnd> {
-        let (state, late) = (
-            socket.state(),
-            self.patience.is_some_and(|end| end <= Instant::now()),
-        );
+        let (state, late) = (socket.state(), self.patience.is_some_and(|end| end <= Instant::now()));
         let outcome = match (self.patience, state) {
             (Some(_), State::Closed) => Some(BridgeEnd::Refused),
             (Some(_), State::SynSent) if self.refused => Some(BridgeEnd::Refused),
@@ -231,10 +206,7 @@ impl Visitor {
                 Ok(Err(_)) | Err(_) => self.end(socket),
             }
         }
-        let finished = matches!(
-            socket.state(),
-            State::CloseWait | State::LastAck | State::Closing | State::TimeWait
-        );
+        let finished = matches!(socket.state(), State::CloseWait | State::LastAck | State::Closing | State::TimeWait);
         if finished && !self.answered && !socket.can_recv() && !self.dead {
             self.answered = true;
             // It may be gone already, and then knows.
@@ -263,14 +235,7 @@ impl Visitor {
 fn take(result: io::Result<usize>) -> (usize, io::Result<Option<usize>>) {
     match result {
         Ok(size) => (size, Ok(Some(size))),
-        Err(error)
-            if matches!(
-                error.kind(),
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
-            ) =>
-        {
-            (0, Ok(None))
-        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => (0, Ok(None)),
         Err(error) => (0, Err(error)),
     }
 }

@@ -49,10 +49,7 @@ struct Sweep<'a> {
 
 /// Asks everything.
 pub(super) fn run(shared: &Shared, probes: &[Probe], give_up: &dyn Fn() -> bool) -> Vec<Answer> {
-    let mut lasting = shared
-        .sweeping
-        .lock()
-        .unwrap_or_else(PoisonError::into_inner);
+    let mut lasting = shared.sweeping.lock().unwrap_or_else(PoisonError::into_inner);
     let Lasting { limits, epoch } = &mut *lasting;
     // The last sweep may have been given up before its last barrier. Zero is what everyone else asks in.
     *epoch = *epoch % (HELLO / 2) + 1;
@@ -96,11 +93,7 @@ pub(super) fn run(shared: &Shared, probes: &[Probe], give_up: &dyn Fn() -> bool)
         }
     }
     shared.lock().notes = None;
-    sweep
-        .answers
-        .into_iter()
-        .map(|answer| answer.unwrap_or(Answer::Unknown(Why::MixedFamilies)))
-        .collect()
+    sweep.answers.into_iter().map(|answer| answer.unwrap_or(Answer::Unknown(Why::MixedFamilies))).collect()
 }
 
 impl Sweep<'_> {
@@ -108,9 +101,7 @@ impl Sweep<'_> {
         let mut slow: BTreeMap<IpAddr, (VecDeque<usize>, usize)> = BTreeMap::new();
         for window in indices.chunks(WINDOW) {
             for index in self.window(window, address6)? {
-                let (queue, _) = slow
-                    .entry(self.probes[index].source)
-                    .or_insert((VecDeque::new(), WINDOW));
+                let (queue, _) = slow.entry(self.probes[index].source).or_insert((VecDeque::new(), WINDOW));
                 queue.push_back(index);
             }
         }
@@ -128,9 +119,7 @@ impl Sweep<'_> {
             self.refill(&window)?;
             let undecided = self.window(&window, address6)?;
             for (source, (queue, size)) in &mut slow {
-                let again = undecided
-                    .iter()
-                    .filter(|&&index| self.probes[index].source == *source);
+                let again = undecided.iter().filter(|&&index| self.probes[index].source == *source);
                 let before = queue.len();
                 queue.extend(again);
                 if queue.len() == before {
@@ -148,10 +137,7 @@ impl Sweep<'_> {
 
     /// Waits until the guest may again send as many ICMP errors to these sources as it ever may.
     fn refill(&mut self, window: &[usize]) -> Result<(), Why> {
-        let sources: BTreeSet<IpAddr> = window
-            .iter()
-            .map(|&index| self.probes[index].source)
-            .collect();
+        let sources: BTreeSet<IpAddr> = window.iter().map(|&index| self.probes[index].source).collect();
         while let Some(rest) = self.limits.rest(&sources, Instant::now()) {
             self.listen(Instant::now() + rest)?;
         }
@@ -173,14 +159,9 @@ impl Sweep<'_> {
         };
         let macs = (our_mac(HELLO), self.guest_mac);
         let mut bytes = Vec::new();
-        let sources: BTreeSet<IpAddr> = indices
-            .iter()
-            .map(|&index| self.probes[index].source)
-            .collect();
-        let hellos: BTreeSet<Vec<u8>> = sources
-            .iter()
-            .filter_map(|&source| self.shared.network.introduce(macs, source, target))
-            .collect();
+        let sources: BTreeSet<IpAddr> = indices.iter().map(|&index| self.probes[index].source).collect();
+        let hellos: BTreeSet<Vec<u8>> =
+            sources.iter().filter_map(|&source| self.shared.network.introduce(macs, source, target)).collect();
         hellos.iter().for_each(|hello| framed(hello, &mut bytes));
         self.limits.begin(Instant::now());
         let mut datagrams = Vec::new();
@@ -211,32 +192,15 @@ impl Sweep<'_> {
         let Probe { source, dest, what } = self.probes[index];
         let macs = (our_mac(0), build::mac(dest, self.guest_mac));
         let (port, seq) = self.shared.port();
-        let key = |kind, their_port| Key {
-            kind,
-            ours: source,
-            theirs: dest,
-            our_port: port,
-            their_port,
-        };
+        let key = |kind, their_port| Key { kind, ours: source, theirs: dest, our_port: port, their_port };
         let from = SocketAddr::new(source, port);
         let (key, frame) = match what {
             What::Tcp(to) => {
                 let frame = build::tcp(macs, from, SocketAddr::new(dest, to), TcpControl::Syn, seq);
                 (key(Kind::Tcp, to), Some(frame))
             }
-            What::Udp(to) => (
-                key(Kind::Udp, to),
-                Some(build::udp(
-                    macs,
-                    from,
-                    SocketAddr::new(dest, to),
-                    b"hardtack",
-                )),
-            ),
-            What::Echo => (
-                Key::echo(source, port),
-                build::echo(macs, source, dest, port),
-            ),
+            What::Udp(to) => (key(Kind::Udp, to), Some(build::udp(macs, from, SocketAddr::new(dest, to), b"hardtack"))),
+            What::Echo => (Key::echo(source, port), build::echo(macs, source, dest, port)),
         };
         if let Some(frame) = frame {
             framed(&frame, bytes);
@@ -254,30 +218,18 @@ impl Sweep<'_> {
         for attempt in 0..ATTEMPTS {
             let macs = (our_mac(*self.epoch), self.guest_mac);
             match target {
-                IpAddr::V6(target) => {
-                    framed(&build::solicit(macs, frames::ROUTER6, target), &mut bytes)
-                }
-                IpAddr::V4(target) => framed(
-                    &build::arp_frame(true, macs.0, macs.1, router4, target),
-                    &mut bytes,
-                ),
+                IpAddr::V6(target) => framed(&build::solicit(macs, frames::ROUTER6, target), &mut bytes),
+                IpAddr::V4(target) => framed(&build::arp_frame(true, macs.0, macs.1, router4, target), &mut bytes),
             }
             if target.is_ipv6() && 0 < attempt {
                 // Is it the guest that is silent, or its IPv6?
-                framed(
-                    &build::arp_frame(true, macs.0, macs.1, router4, self.guest4),
-                    &mut bytes,
-                );
+                framed(&build::arp_frame(true, macs.0, macs.1, router4, self.guest4), &mut bytes);
             }
             self.shared.lock().outbox.append(&mut bytes);
             self.shared.wake();
             let sent = Instant::now();
             while sent.elapsed() < patience {
-                let done = if target.is_ipv4() {
-                    &self.arp
-                } else {
-                    &self.adverts
-                };
+                let done = if target.is_ipv4() { &self.arp } else { &self.adverts };
                 if done.range(first..=*self.epoch).next().is_some() {
                     self.trip = sent.elapsed();
                     // Answers to the other attempts may still come: the next barrier is another.
@@ -341,12 +293,7 @@ impl Sweep<'_> {
                 self.adverts.insert(epoch);
                 return;
             }
-            Note::Error {
-                to,
-                kind,
-                code,
-                about,
-            } => {
+            Note::Error { to, kind, code, about } => {
                 self.limits.error(to, Instant::now());
                 let Some(key) = about else { return };
                 (key, Answer::Unreachable { kind, code })
@@ -359,11 +306,7 @@ impl Sweep<'_> {
                 let ours = flags.ack && ack == seq.wrapping_add(1);
                 let answer = match flags {
                     Flags { rst: true, ack, .. } if ours || !ack => Answer::Reset,
-                    Flags {
-                        syn: true,
-                        rst: false,
-                        ..
-                    } if ours => Answer::Open,
+                    Flags { syn: true, rst: false, .. } if ours => Answer::Open,
                     _ => Answer::Unknown(Why::OddAnswer),
                 };
                 (key, answer)

@@ -18,10 +18,7 @@ const GUEST: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
 fn shared() -> (Arc<Shared>, UnixStream) {
     let (wake, woken) = UnixStream::pair().expect("a pair");
-    let mut inner = Inner {
-        notes: Some(Vec::new()),
-        ..Inner::default()
-    };
+    let mut inner = Inner { notes: Some(Vec::new()), ..Inner::default() };
     inner.guest.mac = Some(GUEST);
     let shared = Shared {
         network: Network::default(),
@@ -37,9 +34,7 @@ fn shared() -> (Arc<Shared>, UnixStream) {
 /// One good frame of each kind, as a guest might send them.
 fn samples() -> Vec<Vec<u8>> {
     let macs = (GUEST, our_mac(0));
-    let Network {
-        guest4, router4, ..
-    } = Network::default();
+    let Network { guest4, router4, .. } = Network::default();
     let guest6 = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 2);
     let v4 = |port| SocketAddr::from((guest4, port));
     let v6 = |port| SocketAddr::from((guest6, port));
@@ -49,12 +44,7 @@ fn samples() -> Vec<Vec<u8>> {
     discover[236..].copy_from_slice(&[99, 130, 83, 99]);
     discover.extend([53, 1, 1, 61, 2, 7, 7, 50, 4, 198, 18, 0, 10, 255]);
     // An ICMP error is an echo whose head is overwritten, and whose body quotes us.
-    let mut error = build::udp(
-        macs,
-        v4(0),
-        far,
-        &build::tcp(macs, far, v4(22), TcpControl::Syn, 1)[14..],
-    );
+    let mut error = build::udp(macs, v4(0), far, &build::tcp(macs, far, v4(22), TcpControl::Syn, 1)[14..]);
     error[23] = 1;
     error[34..42].copy_from_slice(&[3, 3, 0, 0, 0, 0, 0, 0]);
     vec![
@@ -65,12 +55,7 @@ fn samples() -> Vec<Vec<u8>> {
         build::router_advert(Network::default().prefix6),
         build::tcp(macs, v4(22), far, TcpControl::Syn, 7),
         build::tcp(macs, v6(22), v6(40_000), TcpControl::Rst, 7),
-        build::udp(
-            macs,
-            SocketAddr::from(([0; 4], 68)),
-            SocketAddr::from(([255; 4], 67)),
-            &discover,
-        ),
+        build::udp(macs, SocketAddr::from(([0; 4], 68)), SocketAddr::from(([255; 4], 67)), &discover),
         build::udp(
             macs,
             v4(999),
@@ -86,24 +71,16 @@ fn samples() -> Vec<Vec<u8>> {
 /// Bytes changed and the end cut off.
 fn damaged() -> impl Strategy<Value = Vec<u8>> {
     let changes = vec((any::<prop::sample::Index>(), any::<u8>()), 0..8);
-    (
-        prop::sample::select(samples()),
-        changes,
-        any::<prop::sample::Index>(),
-        any::<bool>(),
-    )
-        .prop_map(|(mut frame, changes, cut, whole)| {
+    (prop::sample::select(samples()), changes, any::<prop::sample::Index>(), any::<bool>()).prop_map(
+        |(mut frame, changes, cut, whole)| {
             for (at, byte) in changes {
                 let at = at.index(frame.len());
                 frame[at] = byte;
             }
-            frame.truncate(if whole {
-                frame.len()
-            } else {
-                cut.index(frame.len())
-            });
+            frame.truncate(if whole { frame.len() } else { cut.index(frame.len()) });
             frame
-        })
+        },
+    )
 }
 
 proptest! {
@@ -183,12 +160,7 @@ fn whoever_probes_an_address_is_not_answered() {
 #[test]
 fn an_icmp_error_is_read() {
     let frame = samples().pop().expect("the last");
-    let Some(Said::Error {
-        kind: 3,
-        code: 3,
-        about: Some(key),
-        ..
-    }) = frames::parse(&frame).map(|heard| heard.said)
+    let Some(Said::Error { kind: 3, code: 3, about: Some(key), .. }) = frames::parse(&frame).map(|heard| heard.said)
     else {
         panic!("not read as an error: {:?}", frames::parse(&frame));
     };
@@ -205,13 +177,8 @@ fn silence_is_doubted_when_the_purse_is_empty() {
     limits.error(source, now);
     assert!(limits.dry(source));
     assert!(!limits.dry([192, 0, 2, 6].into()));
-    let rest = limits
-        .rest(&BTreeSet::from([source]), now)
-        .expect("it is not full");
-    assert!(
-        Duration::from_secs(5) < rest && rest < Duration::from_secs(7),
-        "{rest:?}"
-    );
+    let rest = limits.rest(&BTreeSet::from([source]), now).expect("it is not full");
+    assert!(Duration::from_secs(5) < rest && rest < Duration::from_secs(7), "{rest:?}");
     limits.begin(now + rest);
     assert!(!limits.dry(source));
 }
@@ -223,14 +190,8 @@ fn the_thread_ends_with_the_lan() {
     let listener = std::os::unix::net::UnixListener::bind(&path).expect("bound");
     let lan = Lan::connect(&path, Network::default()).expect("connected");
     let (mut qemu, _) = listener.accept().expect("accepted");
-    let bridge = lan.bridge(
-        [192, 0, 2, 5].into(),
-        SocketAddr::from(([198, 18, 0, 10], 22)),
-    );
-    assert_eq!(
-        bridge.map_err(|error| error.kind()).unwrap_err(),
-        io::ErrorKind::NotConnected
-    );
+    let bridge = lan.bridge([192, 0, 2, 5].into(), SocketAddr::from(([198, 18, 0, 10], 22)));
+    assert_eq!(bridge.map_err(|error| error.kind()).unwrap_err(), io::ErrorKind::NotConnected);
     drop(lan);
     let mut said = Vec::new();
     qemu.read_to_end(&mut said).expect("it ends");
@@ -257,38 +218,24 @@ fn dhcp(client: [u8; 4], flags: u8, options: &[u8]) -> Option<(IpAddr, u8, Ipv4A
         panic!("no datagram: {answer:?}");
     };
     let address = Ipv4Addr::new(payload[16], payload[17], payload[18], payload[19]);
-    assert_eq!(
-        (&payload[..1], &payload[240..242]),
-        (&[2][..], &[53, 1][..])
-    );
+    assert_eq!((&payload[..1], &payload[240..242]), (&[2][..], &[53, 1][..]));
     Some((key.ours, payload[242], address))
 }
 
 #[test]
 fn leases_are_given_and_refused() {
-    let Network {
-        guest4, router4, ..
-    } = Network::default();
+    let Network { guest4, router4, .. } = Network::default();
     let (own, router, none) = (guest4.octets(), router4.octets(), Ipv4Addr::UNSPECIFIED);
     let everyone = IpAddr::from([255; 4]);
     let wants = |address: [u8; 4]| [&[53, 1, 3, 50, 4][..], &address, &[255]].concat();
     let from = |server: [u8; 4]| [&[53, 1, 3, 50, 4][..], &own, &[54, 4], &server, &[255]].concat();
     // Discovery, with and without the wish for a broadcast; a request; one to another server.
-    assert_eq!(
-        dhcp([0; 4], 0, &[53, 1, 1]),
-        Some((guest4.into(), 2, guest4))
-    );
+    assert_eq!(dhcp([0; 4], 0, &[53, 1, 1]), Some((guest4.into(), 2, guest4)));
     assert_eq!(dhcp([0; 4], 0x80, &[53, 1, 1]), Some((everyone, 2, guest4)));
-    assert_eq!(
-        dhcp([0; 4], 0, &from(router)),
-        Some((guest4.into(), 5, guest4))
-    );
+    assert_eq!(dhcp([0; 4], 0, &from(router)), Some((guest4.into(), 5, guest4)));
     assert_eq!(dhcp([0; 4], 0, &from([198, 18, 0, 2])), None);
     // The lease of another network; a renewal of ours, straight to us; information only; a release.
-    assert_eq!(
-        dhcp([0; 4], 0, &wants([10, 0, 2, 15])),
-        Some((everyone, 6, none))
-    );
+    assert_eq!(dhcp([0; 4], 0, &wants([10, 0, 2, 15])), Some((everyone, 6, none)));
     assert_eq!(dhcp(own, 0, &[53, 1, 3]), Some((guest4.into(), 5, guest4)));
     assert_eq!(dhcp(own, 0, &[53, 1, 8]), Some((guest4.into(), 5, none)));
     assert_eq!(dhcp(own, 0, &[53, 1, 7]), None);

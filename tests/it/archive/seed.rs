@@ -29,18 +29,9 @@ fn seeds() -> Vec<Files> {
             ("vendor-data", b"v".to_vec()),
             ("network-config", b"version: 2\n".to_vec()),
         ],
-        [
-            ("a", 0),
-            ("b", 1),
-            ("c", 511),
-            ("d", 512),
-            ("e", 513),
-            ("f", 2047),
-            ("g", 2048),
-            ("h", 2049),
-        ]
-        .map(|(name, length)| (name, bytes(length)))
-        .to_vec(),
+        [("a", 0), ("b", 1), ("c", 511), ("d", 512), ("e", 513), ("f", 2047), ("g", 2048), ("h", 2049)]
+            .map(|(name, length)| (name, bytes(length)))
+            .to_vec(),
         vec![("user-data", bytes(3 << 20)), ("meta-data", vec![])],
         ([
             "user-data",
@@ -53,16 +44,7 @@ fn seeds() -> Vec<Files> {
             "a.tar",
         ]
         .into_iter())
-        .chain([
-            "user_data",
-            "x.yaml",
-            "x.yml",
-            "0",
-            "zz",
-            "network-config.yaml",
-            "part-001.sh",
-            "part-002.sh",
-        ])
+        .chain(["user_data", "x.yaml", "x.yml", "0", "zz", "network-config.yaml", "part-001.sh", "part-002.sh"])
         .enumerate()
         .map(|(n, name)| (name, bytes(n * 700)))
         .collect(),
@@ -70,10 +52,7 @@ fn seeds() -> Vec<Files> {
 }
 
 fn borrowed(files: &Files) -> Vec<(&str, &[u8])> {
-    files
-        .iter()
-        .map(|(name, data)| (*name, data.as_slice()))
-        .collect()
+    files.iter().map(|(name, data)| (*name, data.as_slice())).collect()
 }
 
 fn sorted_names(files: &Files) -> Vec<String> {
@@ -88,10 +67,7 @@ fn each(kind: Writer, judge: impl Fn(&Files, &Path, &TempDir)) {
         let home = tempfile::tempdir().expect("a temporary directory");
         let image = home.path().join("seed.img");
         let data = kind(&borrowed(&files), TIME).expect("a seed");
-        assert!(
-            data == kind(&borrowed(&files), TIME).expect("a seed"),
-            "two writes differ"
-        );
+        assert!(data == kind(&borrowed(&files), TIME).expect("a seed"), "two writes differ");
         fs::write(&image, data).expect("write");
         judge(&files, &image, &home);
     }
@@ -110,19 +86,13 @@ fn vfat_through_independent_readers() {
         // With a fault, fsck.vfat says more than its name and the count, and fails.
         let checked = text("fsck.vfat", &[&"-n", &image]);
         let lines: Vec<&str> = checked.lines().collect();
-        assert!(
-            lines.len() == 2 && lines[0].starts_with("fsck.fat "),
-            "{checked}"
-        );
+        assert!(lines.len() == 2 && lines[0].starts_with("fsck.fat "), "{checked}");
         // The label counts as a file.
         let count = format!("{}: {} files, ", image.display(), files.len() + 1);
         assert!(lines[1].starts_with(&count), "{checked}");
 
         let listed = text("mdir", &[&"-i", &image, &"-b", &"-a", &"::/"]);
-        let mut names: Vec<String> = listed
-            .lines()
-            .map(|line| line.replacen("::/", "", 1))
-            .collect();
+        let mut names: Vec<String> = listed.lines().map(|line| line.replacen("::/", "", 1)).collect();
         names.sort();
         assert_eq!(names, sorted_names(files));
         for (name, data) in files {
@@ -154,26 +124,16 @@ fn iso_through_isoinfo() {
         assert_eq!(blkid(image, "TYPE"), "iso9660");
         assert_eq!(blkid(image, "LABEL"), "cidata");
         let described = text("isoinfo", &[&"-i", &image, &"-d"]);
-        for line in [
-            "Volume id: cidata\n",
-            "Joliet with UCS level 3 found",
-            "Rock Ridge signatures version 1 found",
-        ] {
+        for line in ["Volume id: cidata\n", "Joliet with UCS level 3 found", "Rock Ridge signatures version 1 found"] {
             assert!(described.contains(line), "{line:?} not in:\n{described}");
         }
         for tree in ["-R", "-J"] {
             let listed = text("isoinfo", &[&"-i", &image, &tree, &"-f"]);
-            let mut names: Vec<&str> = listed
-                .lines()
-                .map(|line| line.trim_start_matches('/'))
-                .collect();
+            let mut names: Vec<&str> = listed.lines().map(|line| line.trim_start_matches('/')).collect();
             names.sort_unstable();
             assert_eq!(names, sorted_names(files), "{tree}");
             for (name, data) in files {
-                let found = run(
-                    "isoinfo",
-                    &[&"-i", &image, &tree, &"-x", &format!("/{name}")],
-                );
+                let found = run("isoinfo", &[&"-i", &image, &tree, &"-x", &format!("/{name}")]);
                 assert!(found == *data, "{tree} {name}");
             }
         }
@@ -184,10 +144,7 @@ fn iso_through_isoinfo() {
         for name in plain {
             let name = name.trim_start_matches('/').trim_end_matches(";1");
             let (stem, extension) = name.split_once('.').expect("a dot");
-            assert!(
-                (1..=8).contains(&stem.len()) && extension.len() <= 3,
-                "{name}"
-            );
+            assert!((1..=8).contains(&stem.len()) && extension.len() <= 3, "{name}");
         }
     });
 }
@@ -219,28 +176,12 @@ fn iso_through_xorriso() {
                     &out,
                 ],
             );
-            let loaded = if tree == "any" {
-                "Rock_Ridge"
-            } else {
-                "Joliet"
-            };
-            assert!(
-                said.contains("ISO offers   : Rock_Ridge Joliet\n"),
-                "{said}"
-            );
-            assert!(
-                said.contains(&format!("ISO loaded   : {loaded}\n")),
-                "{said}"
-            );
+            let loaded = if tree == "any" { "Rock_Ridge" } else { "Joliet" };
+            assert!(said.contains("ISO offers   : Rock_Ridge Joliet\n"), "{said}");
+            assert!(said.contains(&format!("ISO loaded   : {loaded}\n")), "{said}");
             let mut names = Vec::new();
             for entry in fs::read_dir(&out).expect("read") {
-                names.push(
-                    entry
-                        .expect("entry")
-                        .file_name()
-                        .into_string()
-                        .expect("text"),
-                );
+                names.push(entry.expect("entry").file_name().into_string().expect("text"));
             }
             names.sort();
             assert_eq!(names, sorted_names(files), "{tree}");

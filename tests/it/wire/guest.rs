@@ -24,9 +24,7 @@ fn what_the_guest_begins_is_seen() {
                   s.sendto(bytes([0,1,1,0,0,1,0,0,0,0,0,0,3])+b'foo'+bytes([2])+b'eu'+bytes([0,0,1,0,1]),('192.0.2.53',53))\n\
                   s.sendto(b'x',('192.0.2.123',123))\n\
                   t = socket.socket(); t.setblocking(False); t.connect_ex(('192.0.2.80',80))";
-    let status = Command::new("ip")
-        .args(["netns", "exec", &machine.name, "python3", "-c", script])
-        .status();
+    let status = Command::new("ip").args(["netns", "exec", &machine.name, "python3", "-c", script]).status();
     assert!(status.expect("ip runs").success());
     let expected = [
         (Flow::Dns("foo.eu".to_owned()), "192.0.2.53:53"),
@@ -36,8 +34,7 @@ fn what_the_guest_begins_is_seen() {
     .map(|(flow, dest)| (flow, dest.parse::<SocketAddr>().expect("an address")));
     let begun = || {
         let all = lan.capture().into_iter().map(|seen| (seen.flow, seen.dest));
-        all.filter(|(_, dest)| dest.ip().to_string().starts_with("192.0.2."))
-            .collect::<Vec<_>>()
+        all.filter(|(_, dest)| dest.ip().to_string().starts_with("192.0.2.")).collect::<Vec<_>>()
     };
     lan.wait(&deadline(10), &|_| begun().len() == 3);
     assert_eq!(begun(), expected);
@@ -56,16 +53,10 @@ fn dhclient_takes_the_lease() {
     run(&["chmod", "755", &path("leased")]);
     let (script, pid, leases) = (path("leased"), path("pid"), path("leases"));
     let client = |argument: &str| {
-        machine.run(&format!(
-            "dhclient {argument} -sf {script} -pf {pid} -lf {leases} eth0"
-        ));
+        machine.run(&format!("dhclient {argument} -sf {script} -pf {pid} -lf {leases} eth0"));
     };
     client("-1");
-    assert!(
-        lan.wait(&deadline(20), &|guest| guest.ipv4.is_some()),
-        "{:?}",
-        lan.guest()
-    );
+    assert!(lan.wait(&deadline(20), &|guest| guest.ipv4.is_some()), "{:?}", lan.guest());
     assert_eq!(lan.guest().ipv4, Some(Ipv4Addr::new(198, 18, 0, 10)));
     let bound = std::fs::read_to_string(path("leased.BOUND")).expect("it was bound");
     let expected = [
@@ -77,10 +68,7 @@ fn dhclient_takes_the_lease() {
         "new_dhcp_server_identifier=198.18.0.1",
     ];
     for line in expected {
-        assert!(
-            bound.lines().any(|found| found == line),
-            "no {line} in\n{bound}"
-        );
+        assert!(bound.lines().any(|found| found == line), "no {line} in\n{bound}");
     }
     let dest = Ipv4Addr::new(198, 18, 0, 10);
     machine.run("iptables -A INPUT -p tcp --dport 22 -j ACCEPT");
@@ -88,19 +76,9 @@ fn dhclient_takes_the_lease() {
     // The address again after a restart, without a discovery, and then given back.
     client("-x");
     client("-1");
-    assert!(
-        std::fs::exists(path("leased.REBOOT")).expect("looked for"),
-        "the old lease was not confirmed"
-    );
+    assert!(std::fs::exists(path("leased.REBOOT")).expect("looked for"), "the old lease was not confirmed");
     client("-r");
-    assert!(
-        lan.wait(&deadline(20), &|guest| guest.ipv4.is_none()),
-        "{:?}",
-        lan.guest()
-    );
+    assert!(lan.wait(&deadline(20), &|guest| guest.ipv4.is_none()), "{:?}", lan.guest());
     let global: Ipv6Addr = lan.guest().ipv6_global.expect("seen");
-    assert_eq!(
-        global.segments()[..4],
-        Network::default().prefix6.segments()[..4]
-    );
+    assert_eq!(global.segments()[..4], Network::default().prefix6.segments()[..4]);
 }

@@ -74,36 +74,14 @@ impl Machine {
     pub(super) fn new() -> Machine {
         let folders = ["/usr/sbin", "/sbin", "/usr/bin", "/bin"].map(PathBuf::from);
         let found = |tool: &&str| folders.iter().any(|folder| folder.join(tool).exists());
-        let tools = [
-            "ip",
-            "iptables",
-            "ip6tables",
-            "python3",
-            "dhclient",
-            "sysctl",
-        ];
+        let tools = ["ip", "iptables", "ip6tables", "python3", "dhclient", "sysctl"];
         let missing: Vec<&str> = tools.into_iter().filter(|tool| !found(tool)).collect();
-        assert!(
-            missing.is_empty(),
-            "these tests need {}",
-            missing.join(", ")
-        );
-        assert!(
-            PathBuf::from("/dev/net/tun").exists(),
-            "these tests need /dev/net/tun"
-        );
+        assert!(missing.is_empty(), "these tests need {}", missing.join(", "));
+        assert!(PathBuf::from("/dev/net/tun").exists(), "these tests need /dev/net/tun");
         static COUNT: AtomicU32 = AtomicU32::new(0);
-        let name = format!(
-            "htw{}-{}",
-            std::process::id(),
-            COUNT.fetch_add(1, Ordering::Relaxed)
-        );
+        let name = format!("htw{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed));
         run(&["ip", "netns", "add", &name]);
-        let mut machine = Machine {
-            name,
-            folder: tempfile::tempdir().expect("a folder"),
-            children: Vec::new(),
-        };
+        let mut machine = Machine { name, folder: tempfile::tempdir().expect("a folder"), children: Vec::new() };
         let socket = machine.socket();
         machine.spawn(CARD, &[socket.to_str().expect("a path in UTF-8")]);
         machine
@@ -119,11 +97,7 @@ impl Machine {
         machine.run("ip link set eth0 up");
         machine.run("ip route add default via 198.18.0.1");
         let ready = |guest: &Guest| guest.ipv4.is_some() && guest.ipv6_global.is_some();
-        assert!(
-            lan.wait(&deadline(20), &ready),
-            "no addresses were seen: {:?}",
-            lan.guest()
-        );
+        assert!(lan.wait(&deadline(20), &ready), "no addresses were seen: {:?}", lan.guest());
         if !listen.is_empty() {
             machine.spawn(ECHO, listen);
         }
@@ -141,10 +115,7 @@ impl Machine {
 
     /// Runs a command in the guest.
     pub(super) fn run(&self, line: &str) {
-        let argv: Vec<&str> = ["ip", "netns", "exec", &self.name]
-            .into_iter()
-            .chain(line.split(' '))
-            .collect();
+        let argv: Vec<&str> = ["ip", "netns", "exec", &self.name].into_iter().chain(line.split(' ')).collect();
         run(&argv);
     }
 
@@ -170,23 +141,14 @@ impl Drop for Machine {
             let _ = child.kill();
             let _ = child.wait();
         }
-        let _ = Command::new("ip")
-            .args(["netns", "del", &self.name])
-            .status();
+        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
     }
 }
 
 #[track_caller]
 pub(super) fn run(argv: &[&str]) {
-    let output = Command::new(argv[0])
-        .args(&argv[1..])
-        .output()
-        .expect("it starts");
-    assert!(
-        output.status.success(),
-        "{argv:?}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
+    let output = Command::new(argv[0]).args(&argv[1..]).output().expect("it starts");
+    assert!(output.status.success(), "{argv:?}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 pub(super) fn deadline(seconds: u64) -> impl Fn() -> bool {
@@ -195,10 +157,7 @@ pub(super) fn deadline(seconds: u64) -> impl Fn() -> bool {
 }
 
 /// Says how fast it was.
-#[expect(
-    clippy::print_stdout,
-    reason = "figures are for whoever asks the tests with --nocapture"
-)]
+#[expect(clippy::print_stdout, reason = "figures are for whoever asks the tests with --nocapture")]
 pub(super) fn figure(of: &str, started: Instant) {
     println!("{of}: {:.2} s", started.elapsed().as_secs_f64());
 }

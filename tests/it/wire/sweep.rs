@@ -30,14 +30,8 @@ fn a_limit_of_icmp_errors_is_no_silence() {
     // All refused: that many cannot be asked slowly.
     machine.run("iptables -A INPUT -p tcp -j REJECT");
     let source = "192.0.2.6".parse().expect("an address");
-    let probes: Vec<Probe> = ports
-        .iter()
-        .map(|&port| Probe {
-            source,
-            dest: dest.into(),
-            what: What::Tcp(port),
-        })
-        .collect();
+    let probes: Vec<Probe> =
+        ports.iter().map(|&port| Probe { source, dest: dest.into(), what: What::Tcp(port) }).collect();
     let answers = lan.probe(&probes, &deadline(60));
     let count = |wanted: Answer| answers.iter().filter(|&&answer| answer == wanted).count();
     assert_eq!((count(OPEN), count(SILENT)), (1, 0));
@@ -56,16 +50,11 @@ fn all_ports_are_swept() {
             if tables == "iptables" { FAR4 } else { FAR6 }
         ));
         machine.run(&format!("{tables} -A INPUT -p tcp --dport 9090 -j REJECT"));
-        machine.run(&format!(
-            "{tables} -A INPUT -p tcp --dport 9091 -j REJECT --reject-with tcp-reset"
-        ));
+        machine.run(&format!("{tables} -A INPUT -p tcp --dport 9091 -j REJECT --reject-with tcp-reset"));
     }
     machine.run("ip6tables -A INPUT -p icmpv6 --icmpv6-type neighbour-solicitation -j ACCEPT");
     machine.run("ip6tables -A INPUT -p icmpv6 --icmpv6-type neighbour-advertisement -j ACCEPT");
-    let (v4, v6): (IpAddr, IpAddr) = (
-        guest.ipv4.expect("seen").into(),
-        guest.ipv6_global.expect("seen").into(),
-    );
+    let (v4, v6): (IpAddr, IpAddr) = (guest.ipv4.expect("seen").into(), guest.ipv6_global.expect("seen").into());
     for (source, dest, port, open) in [
         (FAR4, v4, PORT4, &[22, 8080][..]),
         (NEAR4, v4, PORT4, &[22]),
@@ -73,13 +62,7 @@ fn all_ports_are_swept() {
         (NEAR6, v6, PORT6, &[22]),
     ] {
         let from = source.parse().expect("an address");
-        let probes: Vec<Probe> = (1..=65535)
-            .map(|port| Probe {
-                source: from,
-                dest,
-                what: What::Tcp(port),
-            })
-            .collect();
+        let probes: Vec<Probe> = (1..=65535).map(|port| Probe { source: from, dest, what: What::Tcp(port) }).collect();
         let started = Instant::now();
         let answers = lan.probe(&probes, &deadline(120));
         figure(&format!("65,535 ports from {source}"), started);

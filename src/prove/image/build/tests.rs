@@ -6,10 +6,7 @@ fn only_installed_packages_count() {
     let status = "Package: sudo\nStatus: install ok installed\nVersion: 1.9\nDescription: x\n Version: 2\n\n\
                   Package: gone\nStatus: deinstall ok config-files\nVersion: 1\n\n\
                   Package: bash\nVersion: 5\nStatus: install ok installed\n";
-    let names: Vec<_> = packages(status)
-        .into_iter()
-        .map(|p| format!("{} {}", p.name, p.version))
-        .collect();
+    let names: Vec<_> = packages(status).into_iter().map(|p| format!("{} {}", p.name, p.version)).collect();
     assert_eq!(names, ["bash 5", "sudo 1.9"]);
     assert_eq!(packages(""), []);
 }
@@ -24,15 +21,9 @@ fn the_hosts_apt_is_out_of_reach() {
 
 #[test]
 fn progress_is_stages_and_warnings() {
-    assert_eq!(
-        milestone("I: creating tarball..."),
-        Some("creating tarball...")
-    );
+    assert_eq!(milestone("I: creating tarball..."), Some("creating tarball..."));
     assert_eq!(milestone("W: slow"), Some("W: slow"));
-    assert_eq!(
-        milestone("I: running --customize-hook in shell: sh -c 'x"),
-        None
-    );
+    assert_eq!(milestone("I: running --customize-hook in shell: sh -c 'x"), None);
     assert_eq!(milestone("set -eu"), None);
 }
 
@@ -41,13 +32,9 @@ fn a_path_in_a_hook_is_one_word() -> Result<()> {
     let odd = Path::new("/a b/$(x)'");
     for root in [true, false] {
         for hook in hooks(root, odd, odd, odd)? {
-            if let Some((_, command)) = hook.split_once("-hook=").filter(|(_, c)| !c.contains('\n'))
-            {
+            if let Some((_, command)) = hook.split_once("-hook=").filter(|(_, c)| !c.contains('\n')) {
                 let words = shlex::split(command).unwrap_or_default();
-                assert!(
-                    !command.contains("(x)") || words.iter().any(|w| w == "/a b/$(x)'"),
-                    "{command}"
-                );
+                assert!(!command.contains("(x)") || words.iter().any(|w| w == "/a b/$(x)'"), "{command}");
             }
         }
     }
@@ -93,9 +80,7 @@ fn two_builds_do_not_collide() -> Result<()> {
     });
     std::thread::sleep(Duration::from_millis(300));
     drop(held);
-    let told = waiter
-        .join()
-        .map_err(|_| anyhow!("the waiter panicked"))??;
+    let told = waiter.join().map_err(|_| anyhow!("the waiter panicked"))??;
     assert_eq!(told, ["waiting for another build of the same image"]);
     Ok(())
 }
