@@ -293,7 +293,17 @@ impl Plan {
         }
         if !self.sysctls.is_empty() {
             // Several hurdles ask for parameters, so the waist writes their one file.
-            let lines: Vec<_> = self.sysctls.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+            // systemd's own 50-default.conf sets some keys for `default` by name and takes `all` out of the pattern, and a
+            // name wins over a pattern (sysctl.d(5)): so what every interface gets is written for these two by name too.
+            let named = |key: &str| match key.split_once(".*.") {
+                Some((head, tail)) => vec![format!("{head}.all.{tail}"), format!("{head}.default.{tail}"), key.to_owned()],
+                None => vec![key.to_owned()],
+            };
+            let lines: Vec<_> = self
+                .sysctls
+                .iter()
+                .flat_map(|(key, value)| named(key.as_str()).into_iter().map(|name| (name, value.to_string())))
+                .collect();
             let context = BTreeMap::from([("lines", lines)]);
             let path = format!("{}/99-zz-hardtack.conf", self.sysctl_d);
             self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context)

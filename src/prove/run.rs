@@ -10,8 +10,10 @@ use super::verdict::{Judgement, Verdict};
 use super::wire::{Lan, Network};
 use crate::archive::seed;
 use crate::facts::Start;
+use crate::plan::net::Protocol;
 use crate::plan::proof::{Check, Knock, Login, Proof};
 use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::mpsc::{Sender, channel};
@@ -77,7 +79,7 @@ const SMALL: Budget = Budget::cpu_seconds(120).idle(Duration::from_secs(90));
 /// # Errors
 /// The harness could not do its part: no QEMU, a machine that never came up.
 pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
-    tell(Event::Accelerator(words(&job.accelerator)));
+    tell(Event::Accelerator(job.accelerator.to_string()));
     let (send, receive) = channel();
     let (bundle, control) = std::thread::scope(|scope| {
         let bundle = scope.spawn({
@@ -118,13 +120,6 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
         .collect();
     let accelerator = if matches!(job.accelerator, Accelerator::Kvm) { "kvm" } else { "tcg" };
     Ok(Outcome { accelerator, judged, cpu_seconds })
-}
-
-fn words(accelerator: &Accelerator) -> String {
-    match accelerator {
-        Accelerator::Kvm => "KVM".to_owned(),
-        Accelerator::Tcg { why } => format!("TCG, which is many times slower than KVM: {why}"),
-    }
 }
 
 /// One machine on its own network.
@@ -336,7 +331,15 @@ impl Machine<'_> {
                 .trim()
                 .to_owned();
         let guest = self.lan.guest();
-        let seen = wire::judge(knocks, &guest, &interface, &mut |probes| self.lan.probe(probes, &late));
+        let (mut trouble, udp) = (None, knocks.iter().any(|k| k.protocol == Protocol::Udp));
+        let seen = wire::judge(knocks, &guest, &interface, &mut |probes| {
+            let answers = self.lan.probe(probes, &late);
+            let heard = if udp { self.guest.run(wire::HEARD, SMALL) } else { return (answers, BTreeSet::new()) };
+            (answers, heard.map(|h| wire::heard(&h.stdout)).map_err(|e| trouble = Some(e)).unwrap_or_default())
+        });
+        if let Some(error) = trouble {
+            return Err(error.into());
+        }
         self.run(wire::HUSH, SMALL)?;
         Ok(seen)
     }

@@ -16,6 +16,7 @@ if [ ! -e {{ state }}/sealed ]; then
     mkdir -p /run/systemd/system/{{ unit }}.d
     printf '[Unit]\nAfter=cloud-init.service cloud-init-network.service\n' >/run/systemd/system/{{ unit }}.d/network.conf
   fi
-  systemctl daemon-reload
+  # A unit that systemd has not loaded yet needs no reload, and a reload costs seconds.
+  case $(systemctl show -p NeedDaemonReload {{ unit }}) in *yes) systemctl daemon-reload ;; esac
   systemctl --no-block start {{ unit }}
 fi

@@ -82,10 +82,9 @@ if [ -n "$missing" ] && [ "$when" = late ]; then
     missing=
 fi
 
-# Units first, so that what apply starts is known; and what a package brought is known as well.
-systemctl daemon-reload
+# Only links: what is started now is started below by name, and a reload for each would cost seconds.
 {% for unit in units %}
-systemctl --quiet enable {{ unit }} || fail "enable: "{{ unit }}
+systemctl --quiet --no-reload enable {{ unit }} || fail "enable: "{{ unit }}
 {% endfor %}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }

@@ -13,7 +13,7 @@ use std::net::IpAddr;
 pub fn listen(knocks: &[&Knock]) -> String {
     let ports: BTreeSet<String> = knocks.iter().map(|k| format!("{}:{}", k.protocol.as_str(), k.port)).collect();
     format!(
-        "d=/run/hardtack-prove; mkdir -p -m 700 $d; rm -f $d/listening\n\
+        "d=/run/hardtack-prove; mkdir -p -m 700 $d; rm -f $d/listening $d/heard\n\
          cat >$d/listen.py <<'PYTHON'\n{LISTENER}PYTHON\n\
          systemctl stop hardtack-prove-listen.service 2>/dev/null\n\
          systemd-run --quiet --collect --unit=hardtack-prove-listen python3 $d/listen.py {}\n\
@@ -23,7 +23,7 @@ pub fn listen(knocks: &[&Knock]) -> String {
 }
 
 /// Ends what [`listen`] began.
-pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen*\n";
+pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* /run/hardtack-prove/heard\n";
 
 // Dual-stack sockets; says which ports it has and which were taken.
 const LISTENER: &str = r#"
@@ -55,6 +55,8 @@ while True:
                 key.fileobj.accept()[0].close()
             else:
                 data, peer = key.fileobj.recvfrom(2048)
+                with open("/run/hardtack-prove/heard", "a") as f:
+                    f.write(peer[0].split("%")[0] + " " + str(key.fileobj.getsockname()[1]) + "\n")
                 key.fileobj.sendto(data or b"x", peer)
         except OSError:
             pass
@@ -74,16 +76,28 @@ fn probe(knock: &Knock, guest: &Guest) -> Option<Probe> {
     Some(Probe { source: knock.source, dest, what })
 }
 
-/// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets.
+/// What the listener has heard by UDP: a program answers in its own time, so silence alone does not show a closed port.
+pub const HEARD: &str = "sleep 1; cat /run/hardtack-prove/heard 2>/dev/null; true";
+
+/// Reads what [`HEARD`] printed: who was heard, at which port.
+#[must_use]
+pub fn heard(printed: &[u8]) -> BTreeSet<(IpAddr, u16)> {
+    let text = String::from_utf8_lossy(printed);
+    text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(a, p)| Some((a.parse().ok()?, p.parse().ok()?))).collect()
+}
+
+/// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets and
+/// says who was heard by UDP after that.
 pub fn judge(
     knocks: &[&Knock],
     guest: &Guest,
     interface: &str,
-    send: &mut dyn FnMut(&[Probe]) -> Vec<Answer>,
+    send: &mut dyn FnMut(&[Probe]) -> (Vec<Answer>, BTreeSet<(IpAddr, u16)>),
 ) -> Vec<Judgement> {
     let packets: Vec<Option<Probe>> = knocks.iter().map(|k| probe(k, guest)).collect();
     let began = std::time::Instant::now();
-    let mut answers = send(&packets.iter().flatten().cloned().collect::<Vec<_>>()).into_iter();
+    let (answers, heard) = send(&packets.iter().flatten().cloned().collect::<Vec<_>>());
+    let mut answers = answers.into_iter();
     let each = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
         / u64::try_from(knocks.len().max(1)).unwrap_or(1);
     knocks
@@ -94,6 +108,8 @@ pub fn judge(
                 return Judgement::unknown(format!("the machine has no address that {} could knock on", knock.source));
             };
             let Some(answer) = answers.next() else { return Judgement::unknown("no answer was kept") };
+            let late = answer == Answer::Silent && knock.protocol == Protocol::Udp && heard.contains(&(knock.source, knock.port));
+            let answer = if late { Answer::Reply } else { answer };
             if let Some(wanted) = knock.interface.as_deref().filter(|i| *i != interface) {
                 return Judgement::unknown(format!("the machine's network card is {interface}, and none is {wanted}"));
             }
@@ -142,9 +158,19 @@ mod tests {
             wanted: Reaction::Silent,
         };
         let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
-        let seen = judge(&[&knock], &guest, "eth0", &mut |probes| vec![Answer::Silent; probes.len()]);
+        let seen = judge(&[&knock], &guest, "eth0", &mut |probes| (vec![Answer::Silent; probes.len()], BTreeSet::new()));
         assert_eq!(seen[0].verdict, Unknown);
-        let seen = judge(&[&knock], &Guest::default(), "eth1", &mut |_| Vec::new());
+        let seen = judge(&[&knock], &Guest::default(), "eth1", &mut |_| Default::default());
         assert_eq!(seen[0].verdict, Unknown);
+    }
+
+    #[test]
+    fn a_late_answer_by_udp_is_not_silence() {
+        let source = IpAddr::from([10, 0, 0, 5]);
+        let knock = Knock { source, interface: None, protocol: Protocol::Udp, port: 53, wanted: Reaction::Silent };
+        let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
+        let mut see = |printed: &[u8]| judge(&[&knock], &guest, "eth0", &mut |_| (vec![Answer::Silent], heard(printed)))[0].verdict;
+        assert_eq!(see(b"10.0.0.5 53\n"), Fails);
+        assert_eq!(see(b"10.0.0.6 53\nrubbish\n"), Holds);
     }
 }

@@ -21,6 +21,15 @@ pub enum Accelerator {
     },
 }
 
+impl std::fmt::Display for Accelerator {
+    fn fmt(&self, f: &mut std::fmt::Formatter) -> std::fmt::Result {
+        match self {
+            Accelerator::Kvm => f.write_str("KVM"),
+            Accelerator::Tcg { why } => write!(f, "TCG, about ten times slower than KVM: {why}"),
+        }
+    }
+}
+
 /// TCG needs 0.7 to 1.2 s for the kernel's first words.
 const FIRST_WORDS: Duration = Duration::from_secs(5);
 
