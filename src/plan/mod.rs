@@ -296,7 +296,9 @@ impl Plan {
             // systemd's own 50-default.conf sets some keys for `default` by name and takes `all` out of the pattern, and a
             // name wins over a pattern (sysctl.d(5)): so what every interface gets is written for these two by name too.
             let named = |key: &str| match key.split_once(".*.") {
-                Some((head, tail)) => vec![format!("{head}.all.{tail}"), format!("{head}.default.{tail}"), key.to_owned()],
+                Some((head, tail)) => {
+                    vec![format!("{head}.all.{tail}"), format!("{head}.default.{tail}"), key.to_owned()]
+                }
                 None => vec![key.to_owned()],
             };
             let lines: Vec<_> = self

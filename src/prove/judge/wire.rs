@@ -23,7 +23,8 @@ pub fn listen(knocks: &[&Knock]) -> String {
 }
 
 /// Ends what [`listen`] began.
-pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* /run/hardtack-prove/heard\n";
+pub const HUSH: &str =
+    "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* /run/hardtack-prove/heard\n";
 
 // Dual-stack sockets; says which ports it has and which were taken.
 const LISTENER: &str = r#"
@@ -83,7 +84,10 @@ pub const HEARD: &str = "sleep 1; cat /run/hardtack-prove/heard 2>/dev/null; tru
 #[must_use]
 pub fn heard(printed: &[u8]) -> BTreeSet<(IpAddr, u16)> {
     let text = String::from_utf8_lossy(printed);
-    text.lines().filter_map(|l| l.split_once(' ')).filter_map(|(a, p)| Some((a.parse().ok()?, p.parse().ok()?))).collect()
+    text.lines()
+        .filter_map(|l| l.split_once(' '))
+        .filter_map(|(a, p)| Some((a.parse().ok()?, p.parse().ok()?)))
+        .collect()
 }
 
 /// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets and
@@ -108,7 +112,9 @@ pub fn judge(
                 return Judgement::unknown(format!("the machine has no address that {} could knock on", knock.source));
             };
             let Some(answer) = answers.next() else { return Judgement::unknown("no answer was kept") };
-            let late = answer == Answer::Silent && knock.protocol == Protocol::Udp && heard.contains(&(knock.source, knock.port));
+            let late = answer == Answer::Silent
+                && knock.protocol == Protocol::Udp
+                && heard.contains(&(knock.source, knock.port));
             let answer = if late { Answer::Reply } else { answer };
             if let Some(wanted) = knock.interface.as_deref().filter(|i| *i != interface) {
                 return Judgement::unknown(format!("the machine's network card is {interface}, and none is {wanted}"));
@@ -158,7 +164,8 @@ mod tests {
             wanted: Reaction::Silent,
         };
         let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
-        let seen = judge(&[&knock], &guest, "eth0", &mut |probes| (vec![Answer::Silent; probes.len()], BTreeSet::new()));
+        let seen =
+            judge(&[&knock], &guest, "eth0", &mut |probes| (vec![Answer::Silent; probes.len()], BTreeSet::new()));
         assert_eq!(seen[0].verdict, Unknown);
         let seen = judge(&[&knock], &Guest::default(), "eth1", &mut |_| Default::default());
         assert_eq!(seen[0].verdict, Unknown);
@@ -169,7 +176,9 @@ mod tests {
         let source = IpAddr::from([10, 0, 0, 5]);
         let knock = Knock { source, interface: None, protocol: Protocol::Udp, port: 53, wanted: Reaction::Silent };
         let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
-        let mut see = |printed: &[u8]| judge(&[&knock], &guest, "eth0", &mut |_| (vec![Answer::Silent], heard(printed)))[0].verdict;
+        let see = |printed: &[u8]| {
+            judge(&[&knock], &guest, "eth0", &mut |_| (vec![Answer::Silent], heard(printed)))[0].verdict
+        };
         assert_eq!(see(b"10.0.0.5 53\n"), Fails);
         assert_eq!(see(b"10.0.0.6 53\nrubbish\n"), Holds);
     }
