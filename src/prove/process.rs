@@ -1,4 +1,8 @@
 //! The one place that starts host programs: argv, never a shell; a deadline; the child dies with us.
+#![expect(
+    clippy::disallowed_methods,
+    reason = "this is the module that runs programs for all others, and finds them on PATH"
+)]
 mod tools;
 
 use std::collections::VecDeque;

@@ -387,6 +387,7 @@ macro_rules! choice {
 }
 
 #[cfg(test)]
+#[allow(unreachable_pub, reason = "what `section!` writes is public")]
 mod tests {
     use super::*;
     use crate::report::{Source, json};

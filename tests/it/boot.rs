@@ -3,6 +3,8 @@
 //! Sabotages that cannot mask each other share a boot: one of sshd and one of the firewall are judged by different
 //! proofs, and the wire does not need a login.
 
+mod machine;
+
 use crate::readme::{blocks, run};
 use crate::support::{bake, hardtack, root};
 use hardtack::facts::Facts;

@@ -1,4 +1,6 @@
 //! The one integration binary.
+#![allow(clippy::disallowed_methods, reason = "tests run the real tools and read their own environment")]
+#![allow(unreachable_pub, reason = "modules of one binary")]
 
 mod archive;
 mod boot;

@@ -1,4 +1,4 @@
-//! Makes an image: packages to a tarball, the tarball to a file system, the file system to a disk.
+//! Makes an image: packages to a tree of files, the tree to a file system, the file system to a disk.
 use std::fs::{self, File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -33,7 +33,7 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Built> {
     check_name(name)?;
-    process::require(&["mmdebstrap", "mke2fs", "qemu-img", "tar", "apt-get", "apt-config"])?;
+    process::require(&["mmdebstrap", "mke2fs", "qemu-img", "unshare", "apt-get", "apt-config"])?;
     let work = cache.join("build").join(name);
     fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
     let _lock = lock(&cache.join("build").join(format!("{name}.lock")), progress)?;
@@ -58,13 +58,14 @@ pub fn build(
     let fresh = temporary.path().join("image");
     fs::create_dir(&fresh)?;
     progress("making the disk");
-    disk(&rootfs.tarball, recipe.disk_mib, temporary.path(), &fresh.join("disk.qcow2"))?;
+    disk(&rootfs.content, recipe.disk_mib, temporary.path(), &fresh.join("disk.qcow2"))?;
     fs::copy(only(&rootfs.boot, "vmlinuz-")?, fresh.join("vmlinuz"))?;
     fs::copy(only(&rootfs.boot, "initrd.img-")?, fresh.join("initrd"))?;
     let record = Record {
         recipe: digest(recipe),
         suite: recipe.suite.clone(),
         security: mirrors.security(),
+        #[expect(clippy::disallowed_methods, reason = "when an image was built is no part of a bundle")]
         built: SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         packages: packages(&fs::read_to_string(&rootfs.status).context("could not read the list of packages")?),
     };
@@ -99,8 +100,8 @@ fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<File> {
 
 /// The result of the long part, which an interrupted build leaves behind.
 struct Rootfs {
-    /// Everything that the image holds.
-    tarball: PathBuf,
+    /// Everything that the image holds: for root a directory, else a tarball, for only root may make others' files.
+    content: PathBuf,
     /// Its /boot.
     boot: PathBuf,
     /// Its dpkg status.
@@ -110,47 +111,66 @@ struct Rootfs {
 impl Rootfs {
     fn at(work: &Path, recipe: &Recipe) -> Self {
         let digest = &digest(recipe)[..16];
+        let kind = if geteuid().is_root() { "tree" } else { "tar" };
         Rootfs {
-            tarball: work.join(format!("{digest}.tar")),
+            content: work.join(format!("{digest}.{kind}")),
             boot: work.join(format!("{digest}.boot")),
             status: work.join(format!("{digest}.status")),
         }
     }
 
     fn done(&self) -> bool {
-        self.tarball.exists()
+        self.content.exists()
     }
 
     fn make(&self, recipe: &Recipe, mirrors: &Mirrors, work: &Path, progress: &mut dyn FnMut(&str)) -> Result<()> {
         let root = geteuid().is_root();
         let archives = work.join("archives");
         fs::create_dir_all(archives.join("partial"))?;
-        let _ = fs::remove_dir_all(&self.boot);
-        fs::create_dir_all(&self.boot)?;
-        let part = self.tarball.with_extension("part");
-        let mut program = Program::new("mmdebstrap")
-            .args(["--variant=minbase", "--format=tar"])
-            .arg(if root { "--mode=root" } else { "--mode=unshare" })
-            .args(SKIPPED)
-            .arg(format!("--include={}", recipe.packages.join(",")));
+        let part = self.content.with_extension("part");
+        for old in [&self.boot, &part] {
+            remove(old)?;
+        }
+        fs::create_dir(&self.boot)?;
+        let mut program = if root {
+            // In namespaces of its own: when we die, all that it has started dies too, and its mounts are gone
+            // with it. In the host's they would stay, and a later rm would reach through them (seen).
+            Program::new("unshare")
+                .args(["--mount", "--pid", "--fork", "--kill-child=KILL", "--mount-proc", "--"])
+                .args(["mmdebstrap", "--mode=root", "--format=directory"])
+        } else {
+            Program::new("mmdebstrap").args(["--mode=unshare", "--format=tar"])
+        };
+        program =
+            program.arg("--variant=minbase").args(SKIPPED).arg(format!("--include={}", recipe.packages.join(",")));
         for option in sources::options_of_this_host()? {
             program = program.arg(format!("--aptopt={option}"));
         }
-        for hook in hooks(root, &archives, &self.boot, &self.status)? {
-            program = program.arg(hook);
-        }
         program
-            .args([recipe.suite.as_str(), &part.to_string_lossy()])
+            .args(hooks(root, &archives, &self.boot, &self.status)?)
+            .arg(&recipe.suite)
+            .arg(&part)
             .args(mirrors.lines(recipe))
             .deadline(PACKAGES_LIMIT)
+            .without_farewell()
             .lines(&mut |line| {
                 if let Some(line) = milestone(line) {
                     progress(line);
                 }
             })
             .with_context(|| format!("could not install the packages of {}", recipe.suite))?;
-        fs::rename(&part, &self.tarball).context("could not keep the packages")
+        fs::rename(&part, &self.content).context("could not keep the packages")
     }
+}
+
+/// Remove a file or a whole directory, if there is one.
+fn remove(path: &Path) -> Result<()> {
+    let removed = match path.symlink_metadata() {
+        Ok(data) if data.is_dir() => fs::remove_dir_all(path),
+        Ok(_) => fs::remove_file(path),
+        Err(_) => Ok(()),
+    };
+    removed.with_context(|| format!("could not remove {}", path.display()))
 }
 
 /// Of all that mmdebstrap says, what a waiting person wants to read: its stages and warnings, not the text of its hooks.
@@ -171,7 +191,8 @@ fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<
     let (archives, boot, status) = (quoted(archives)?, quoted(boot)?, quoted(status)?);
     let inside = "/var/cache/apt/archives";
     let mut hooks = if root {
-        // Bound into mmdebstrap's own mount namespace: what is downloaded stays, however the build ends.
+        // Bound, in a mount namespace of mmdebstrap's own: what is downloaded stays, however the build ends.
+        // mmdebstrap leaves a directory alone when it fails; for a tarball it would empty it, and the archives too.
         vec![
             format!("--setup-hook=mkdir -p \"$1\"{inside} && mount --bind {archives} \"$1\"{inside}"),
             format!("--customize-hook=umount \"$1\"{inside}"),
@@ -192,28 +213,14 @@ fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<
     Ok(hooks)
 }
 
-/// A labelled ext4 file system in a qcow2 file. No loop device and no mount: mke2fs fills it by itself.
-fn disk(tarball: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
+/// A labelled ext4 file system in a qcow2 file. No loop device and no mount: mke2fs fills it by itself, from a
+/// directory, or from 1.47.1 on from a tarball.
+fn disk(content: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
     let raw = temporary.join("raw");
     File::create(&raw)?.set_len(mib << 20).context("could not make the disk")?;
-    let source = if geteuid().is_root() {
-        let tree = temporary.join("tree");
-        fs::create_dir(&tree)?;
-        // File capabilities are extended attributes.
-        Program::new("tar")
-            .args(["--extract", "--preserve-permissions", "--same-owner", "--numeric-owner", "--xattrs"])
-            .args(["--xattrs-include=*", "--directory"])
-            .args([&tree, Path::new("--file"), tarball])
-            .deadline(DISK_LIMIT)
-            .output()?;
-        tree
-    } else {
-        // Only root may unpack owners; mke2fs from 1.47.1 on reads the tarball itself.
-        tarball.to_owned()
-    };
     Program::new("mke2fs")
         .args(["-q", "-F", "-t", "ext4", "-L", LABEL, "-d"])
-        .args([&source, &raw])
+        .args([content, raw.as_path()])
         .deadline(DISK_LIMIT)
         .output()
         .with_context(|| match geteuid().is_root() {

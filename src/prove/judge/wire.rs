@@ -80,9 +80,15 @@ fn probe(knock: &Knock, guest: &Guest) -> Option<Probe> {
 /// What the listener has heard by UDP: a program answers in its own time, so silence alone does not show a closed port.
 pub const HEARD: &str = "sleep 1; cat /run/hardtack-prove/heard 2>/dev/null; true";
 
+/// Who was heard by UDP, at which port.
+pub type Heard = BTreeSet<(IpAddr, u16)>;
+
+/// Sends packets, and gives what came back and who was heard by UDP after that.
+pub type Send<'a> = &'a mut dyn FnMut(&[Probe]) -> (Vec<Answer>, Heard);
+
 /// Reads what [`HEARD`] printed: who was heard, at which port.
 #[must_use]
-pub fn heard(printed: &[u8]) -> BTreeSet<(IpAddr, u16)> {
+pub fn heard(printed: &[u8]) -> Heard {
     let text = String::from_utf8_lossy(printed);
     text.lines()
         .filter_map(|l| l.split_once(' '))
@@ -92,12 +98,7 @@ pub fn heard(printed: &[u8]) -> BTreeSet<(IpAddr, u16)> {
 
 /// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets and
 /// says who was heard by UDP after that.
-pub fn judge(
-    knocks: &[&Knock],
-    guest: &Guest,
-    interface: &str,
-    send: &mut dyn FnMut(&[Probe]) -> (Vec<Answer>, BTreeSet<(IpAddr, u16)>),
-) -> Vec<Judgement> {
+pub fn judge(knocks: &[&Knock], guest: &Guest, interface: &str, send: Send<'_>) -> Vec<Judgement> {
     let packets: Vec<Option<Probe>> = knocks.iter().map(|k| probe(k, guest)).collect();
     let began = std::time::Instant::now();
     let (answers, heard) = send(&packets.iter().flatten().cloned().collect::<Vec<_>>());

@@ -17,7 +17,7 @@ const PACKAGES: &[(&str, &str)] = &[
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setpriv", "util-linux"),
-    ("tar", "tar"),
+    ("unshare", "util-linux"),
 ];
 
 /// Where a program is: on `PATH`, or in the directories of the superuser's programs, which a person's `PATH` on

@@ -1,0 +1,124 @@
+//! The harness itself, on real machines: the root channel, its limits, resets, and what KVM is worth here.
+
+use super::cache;
+use anyhow::{Context, Result};
+use hardtack::archive::seed;
+use hardtack::facts::Facts;
+use hardtack::prove::guest::{Error, Guest, Output};
+use hardtack::prove::image::{self, Built};
+use hardtack::prove::qemu::{Accelerator, Budget, Config, Medium, Overrun, Seed, Vm};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Any command of a test; generous, for it only has to tell slow from hung.
+const COMMAND: Budget = Budget::cpu_seconds(60);
+
+fn say(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+fn built(name: &str) -> Result<Built> {
+    image::open(&cache(), name)?.with_context(|| format!("hardtack image build {name}"))
+}
+
+fn config(image: &Built, seed: &Path) -> Result<Config> {
+    let facts = Facts::load(&image.name).map_err(anyhow::Error::msg)?;
+    let mut config = Config::new(image, facts.start()?, Accelerator::Kvm);
+    config.seed = Some(Seed { path: seed.to_owned(), medium: Medium::CdRom });
+    config.accelerator = Accelerator::find(&config, &cache())?;
+    say(&format!("{}: {:?}", image.name, config.accelerator));
+    Ok(config)
+}
+
+/// A seed that asks for nothing, on a CD-ROM as many clouds attach it.
+fn empty_seed(directory: &Path) -> Result<PathBuf> {
+    let path = directory.join("seed.iso");
+    let meta_data = b"instance-id: empty\nlocal-hostname: empty\n";
+    std::fs::write(&path, seed::iso(&[("user-data", b"#cloud-config\n{}\n"), ("meta-data", meta_data)], 0)?)?;
+    Ok(path)
+}
+
+fn text(told: Result<Output, Error>) -> Result<String> {
+    let told = told?;
+    Ok(String::from_utf8_lossy(&told.stdout).into_owned())
+}
+
+/// Boot with an empty seed, wait for cloud-init, say what it took.
+fn boots(image: &Built) -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let mut vm = Vm::start(&config(image, &empty_seed(directory.path())?)?)?;
+    let mut guest = Guest::connect(&vm)?;
+    guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
+    let first = guest.boot_id().unwrap_or_default().to_owned();
+    say(&format!("{}: root channel at {:.1} CPU s", image.name, vm.cpu_seconds()));
+
+    // The channel is there before cloud-init has done anything.
+    let early = text(guest.run("systemctl show -P ActiveState cloud-init-local.service", COMMAND))?;
+    assert_ne!(early.trim(), "active", "the root channel came only after cloud-init-local");
+
+    let done = text(
+        guest.run("cloud-init status --wait >/dev/null; cloud-init status --format json", Budget::cpu_seconds(400)),
+    )
+    .with_context(|| vm.console())?;
+    let report: serde_json::Value = serde_json::from_str(&done)?;
+    say(&format!("{}: cloud-init done at {:.1} CPU s, {}", image.name, vm.cpu_seconds(), done.replace('\n', " ")));
+    assert_eq!(report["status"], "done");
+    assert_eq!(report["errors"], serde_json::json!([]));
+    say(&text(guest.run("systemd-analyze time; systemd-analyze blame --no-pager | head -12", COMMAND))?);
+
+    // What every machine must make for itself was made, and came with no image.
+    let own = text(guest.run(
+        "hostname; wc -c </etc/machine-id; ls /etc/ssh/ssh_host_ed25519_key; findmnt -no SOURCE,FSTYPE /",
+        COMMAND,
+    ))?;
+    assert_eq!(own, "empty\n33\n/etc/ssh/ssh_host_ed25519_key\n/dev/vda ext4\n");
+    // Nobody is on the wire, so this one failure is right.
+    let failed = text(guest.run("systemctl --failed --plain --no-legend --no-pager | cut -d' ' -f1", COMMAND))?;
+    assert_eq!(failed.trim(), "systemd-networkd-wait-online.service");
+    // No package host of the building machine.
+    assert_eq!(text(guest.run("grep -rhs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d", COMMAND))?, "");
+
+    let told = guest.run("sleep 1000", Budget::cpu_seconds(60).idle(Duration::from_secs(15)));
+    assert!(matches!(told, Err(Error::Overrun(Overrun::Idle(_)))), "{told:?}");
+    let big = format!("wc -c <<'END'\n{}\nEND\n", "0123456789abcde\n".repeat(131_072));
+    let before = vm.cpu_seconds();
+    assert_eq!(text(guest.run(&big, COMMAND))?, "2097153\n");
+    say(&format!("{}: a script of 2 MiB took {:.1} CPU s", image.name, vm.cpu_seconds() - before));
+    let before = vm.cpu_seconds();
+    assert!(matches!(guest.run("yes", COMMAND), Err(Error::TooMuch)));
+    say(&format!("{}: 16 MiB of output took {:.1} CPU s", image.name, vm.cpu_seconds() - before));
+    let before = vm.cpu_seconds();
+    assert_eq!(text(guest.run("echo ship", COMMAND))?, "ship\n");
+    say(&format!("{}: a small script took {:.1} CPU s", image.name, vm.cpu_seconds() - before));
+
+    vm.reset()?;
+    let told = guest.run("sleep 1000", Budget::cpu_seconds(200));
+    assert!(matches!(told, Err(Error::Restarted)), "{told:?}");
+    guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
+    assert_ne!(guest.boot_id().unwrap_or_default(), first);
+    vm.quit()
+}
+
+#[test]
+fn the_harness_looks_into_debian_12() -> Result<()> {
+    boots(&built("debian-12")?)
+}
+
+#[test]
+fn the_harness_looks_into_debian_13() -> Result<()> {
+    boots(&built("debian-13")?)
+}
+
+/// Where KVM works the trial must say so, and where it does not it must say why, within its deadline.
+#[test]
+fn kvm_is_tried_and_not_believed() -> Result<()> {
+    let directory = tempfile::tempdir()?;
+    let config = config(&built("debian-12")?, &empty_seed(directory.path())?)?;
+    let verdict = Accelerator::by_trial(&config)?;
+    say(&format!("by trial: {verdict:?}"));
+    if let Accelerator::Tcg { why } = verdict {
+        assert!(why.contains("KVM"), "{why}");
+    }
+    Ok(())
+}
