@@ -69,7 +69,7 @@ pub(super) fn starter(beside: &Path) -> Result<Source, Stop> {
 }
 
 // A key is free of quotes only where it has no options, and own_key() and made_key() give such; its comment may have some.
-fn filled(key: &PublicKey) -> String {
+pub(super) fn filled(key: &PublicKey) -> String {
     STARTER.replace("\"@KEY@\"", &serde_json::Value::from(key.as_str()).to_string())
 }
 

@@ -166,12 +166,12 @@ impl Delivery for CloudInit {
             bad = [str(e) for e in s.get(\"errors\", [])] + [str(e) for v in s.get(\"recoverable_errors\", {}).values() for e in v]\n\
             print(s[\"status\"], *bad)\n\
             sys.exit(s[\"status\"] != \"done\" or bool(bad))'\n";
-        vec![proof(
-            "cloud-init-done",
-            &["cloud-init(1)"],
-            "cloud-init has finished, without an error and without a warning",
-            script,
-        )]
+        let done = "cloud-init has finished, without an error and without a warning";
+        let valid = "the machine's own cloud-init finds no fault in the user-data";
+        vec![
+            proof("cloud-init-done", &["cloud-init(1)"], done, script),
+            proof("user-data-valid", &["cloud-init(1)"], valid, "cloud-init schema --system 2>&1\n"),
+        ]
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {

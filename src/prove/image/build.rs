@@ -34,9 +34,9 @@ pub fn build(
 ) -> Result<Built> {
     check_name(name)?;
     process::require(&["mmdebstrap", "mke2fs", "qemu-img", "unshare", "apt-get", "apt-config"])?;
-    let work = cache.join("build").join(name);
-    fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
-    let _lock = lock(&cache.join("build").join(format!("{name}.lock")), progress)?;
+    let builds = cache.join("build");
+    fs::create_dir_all(&builds).with_context(|| format!("could not make {}", builds.display()))?;
+    let _lock = lock(&builds.join(format!("{name}.lock")), progress)?;
     // Another build may just have made it.
     if let Some(built) = open(cache, name)?.filter(|built| fresh(built, recipe)) {
         return Ok(built);
@@ -45,6 +45,8 @@ pub fn build(
     if !mirrors.security() {
         progress("without security updates: no mirror of them is known");
     }
+    let work = builds.join(name);
+    fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
     let rootfs = Rootfs::at(&work, recipe);
     if rootfs.done() {
         progress("going on with the packages of an earlier, interrupted build");
