@@ -74,7 +74,7 @@ const NOPASSWD: Lint = Lint {
     finds: "`sudo: without-password`",
     why: "whoever gets the key has root at once: the password was the second hurdle",
     instead: "`sudo: with-password` and a `password_hash`",
-    refs: &["R40", "R61", "ANSSI-BP-028 R39"],
+    refs: &["R40", "R61", "CIS 5.2.4"],
 };
 const TWICE: Lint = Lint {
     code: "accounts/same-name",
@@ -82,7 +82,7 @@ const TWICE: Lint = Lint {
     finds: "two people of one name",
     why: "an account has one name; what the second one says would be lost or mixed in",
     instead: "make one entry of the two",
-    refs: &["useradd(8)"],
+    refs: &["CIS 7.2.7", "useradd(8)"],
 };
 const SYSTEM_NAME: Lint = Lint {
     code: "accounts/system-name",
@@ -90,7 +90,7 @@ const SYSTEM_NAME: Lint = Lint {
     finds: "a person with the name of a system account",
     why: "the account exists on every machine and owns what daemons use",
     instead: "choose another name; root is not a person: see `root:`",
-    refs: &["R30", "useradd(8)"],
+    refs: &["R30", "R31", "useradd(8)"],
 };
 const POWERFUL_GROUP: Lint = Lint {
     code: "accounts/group-is-root",
@@ -98,7 +98,7 @@ const POWERFUL_GROUP: Lint = Lint {
     finds: "a group whose members are as good as root",
     why: "members of docker, disk, shadow and the like read or write everything without sudo asking or logging",
     instead: "use `sudo:`, and leave the group out",
-    refs: &["R29", "ANSSI-BP-028 R38"],
+    refs: &["R29", "CIS 7.2.4"],
 };
 const SAME_KEY: Lint = Lint {
     code: "accounts/same-key",
@@ -106,7 +106,7 @@ const SAME_KEY: Lint = Lint {
     finds: "one key for two people",
     why: "the log can no longer tell who came in, and taking the key from one leaves it with the other",
     instead: "give each person a key of their own",
-    refs: &["R36"],
+    refs: &["R36", "ANSSI-BP-028 R33"],
 };
 
 /// What this hurdle warns of.
@@ -223,7 +223,7 @@ impl Hurdle for Accounts {
             proofs.push(proof(
                 "accounts",
                 "root-locked",
-                &["R31", "CIS 5.4.2.4", "passwd(1)"],
+                &["R31", "CIS 5.4.2.4", "ANSSI-BP-028 R33", "passwd(1)"],
                 "root has no password that works",
                 Check::Account(state),
             ));
@@ -253,7 +253,11 @@ impl Hurdle for Accounts {
             proofs.push(proof(
                 "accounts",
                 &format!("{name}-sudo"),
-                &["R40", "ANSSI-BP-028 R39", "sudoers(5)"],
+                if account.sudo == Sudo::WithPassword {
+                    &["R40", "CIS 5.2.4", "sudoers(5)"]
+                } else {
+                    &["R40", "sudoers(5)"]
+                },
                 statement,
                 check,
             ));
