@@ -15,7 +15,8 @@ say() {
 }
 
 load() {
-    ip6tables-restore -w 10 <"$rules/$1.v6" || return 1
+    # A kernel without IPv6 (ipv6.disable=1) may refuse its rules, and needs none.
+    ip6tables-restore -w 10 <"$rules/$1.v6" || [ ! -e /proc/net/if_inet6 ] || return 1
     iptables-restore -w 10 <"$rules/$1.v4" && reopen
 }
 
