@@ -71,7 +71,8 @@ id -u {{ user }} >/dev/null 2>&1 || { [ "$when" = early ] && say "not all people
 
 stage gate
 
-missing=
+# For commands of apply, which may run once before the packages are there.
+export missing=
 {% for package in packages %}
 installed {{ package }} || missing="$missing "{{ package }}
 {% endfor %}
