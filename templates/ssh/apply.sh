@@ -13,8 +13,9 @@ refuse() {
     # Not the image's own settings, which may let passwords in: what every sshd knows, and nothing more.
     mkdir -p {{ lib }}/refused
     mv -f "$drop_in" {{ lib }}/refused/
-    printf 'PermitRootLogin no\nPasswordAuthentication no\n' >"$drop_in"
+    printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication >"$drop_in"
     chmod 0600 "$drop_in"
+    if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
     echo "ssh: refused, keys only and no root until this is mended: $1"
     exit 1
 }
