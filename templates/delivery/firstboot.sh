@@ -91,6 +91,8 @@ systemctl --quiet enable {{ unit }} || fail "enable: "{{ unit }}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
 
+# All of it, wherever it lies, before the mark that says so.
+sync
 if ! { : >"$state/provisioned" && sync -f "$state"; }; then fail "cannot write to $state"; fi
 stage open
 
