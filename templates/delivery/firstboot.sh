@@ -57,7 +57,10 @@ install_packages() {
 
 mkdir -p "$state" /run/hardtack || fail "cannot write to $state"
 sealed && exit 0
+# Whoever may read a file may lock it, and so hold up the first boot.
+umask 077
 exec 9>/run/hardtack/firstboot.lock
+umask 022
 flock 9
 sealed && exit 0
 
