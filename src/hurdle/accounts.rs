@@ -33,7 +33,7 @@ section! {
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";
         /// The hash of the person's password, as `mkpasswd --method=yescrypt` prints it. Never the password.
         password_hash: Option<Spanned<PasswordHash>> = None, or "the password is locked";
-        /// Groups beside the person's own; they must exist on the image.
+        /// Groups beside the person's own. One that the image does not have is made.
         groups: Vec<Spanned<GroupName>> = Vec::new(), or "none";
     }
 }
@@ -96,7 +96,7 @@ const POWERFUL_GROUP: Lint = Lint {
     code: "accounts/group-is-root",
     severity: Severity::Warning,
     finds: "a group whose members are as good as root",
-    why: "members of docker, disk, shadow and the like read or write everything without sudo asking or logging",
+    why: "members of docker, disk, shadow and the like read or write everything unasked; those of sudo and wheel have sudo, whatever `sudo:` says",
     instead: "use `sudo:`, and leave the group out",
     refs: &["R29", "CIS 7.2.4"],
 };
@@ -151,7 +151,8 @@ const SYSTEM: [&str; 34] = [
     "systemd-coredump",
     "_apt",
 ];
-const AS_GOOD_AS_ROOT: [&str; 9] = ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus"];
+const AS_GOOD_AS_ROOT: [&str; 11] =
+    ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus", "sudo", "wheel"];
 
 impl Hurdle for Accounts {
     fn lint(&self, _: Span, report: &mut Report) {
