@@ -100,6 +100,7 @@ impl CloudInit {
         struct Holes<'a> {
             files: Vec<GateFile<'a>>,
             commands: Vec<&'a str>,
+            digest: &'a str,
             lib: &'static str,
             state: &'static str,
             unit: &'static str,
@@ -118,6 +119,7 @@ impl CloudInit {
                 })
                 .collect(),
             commands: gate.iter().map(|(path, _)| path.as_str()).filter(|p| p.starts_with(&prefix)).collect(),
+            digest: &payload.digest,
             lib: LIB,
             state: STATE,
             unit: FIRSTBOOT_UNIT,

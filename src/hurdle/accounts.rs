@@ -33,7 +33,7 @@ section! {
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";
         /// The hash of the person's password, as `mkpasswd --method=yescrypt` prints it. Never the password.
         password_hash: Option<Spanned<PasswordHash>> = None, or "the password is locked";
-        /// Groups beside the person's own; they must exist on the image.
+        /// Groups beside the person's own. One that the image does not have is made.
         groups: Vec<Spanned<GroupName>> = Vec::new(), or "none";
     }
 }
@@ -74,7 +74,7 @@ const NOPASSWD: Lint = Lint {
     finds: "`sudo: without-password`",
     why: "whoever gets the key has root at once: the password was the second hurdle",
     instead: "`sudo: with-password` and a `password_hash`",
-    refs: &["R40", "R61", "ANSSI-BP-028 R39"],
+    refs: &["R40", "R61", "CIS 5.2.4"],
 };
 const TWICE: Lint = Lint {
     code: "accounts/same-name",
@@ -82,7 +82,7 @@ const TWICE: Lint = Lint {
     finds: "two people of one name",
     why: "an account has one name; what the second one says would be lost or mixed in",
     instead: "make one entry of the two",
-    refs: &["useradd(8)"],
+    refs: &["CIS 7.2.7", "useradd(8)"],
 };
 const SYSTEM_NAME: Lint = Lint {
     code: "accounts/system-name",
@@ -90,15 +90,15 @@ const SYSTEM_NAME: Lint = Lint {
     finds: "a person with the name of a system account",
     why: "the account exists on every machine and owns what daemons use",
     instead: "choose another name; root is not a person: see `root:`",
-    refs: &["R30", "useradd(8)"],
+    refs: &["R30", "R31", "useradd(8)"],
 };
 const POWERFUL_GROUP: Lint = Lint {
     code: "accounts/group-is-root",
     severity: Severity::Warning,
     finds: "a group whose members are as good as root",
-    why: "members of docker, disk, shadow and the like read or write everything without sudo asking or logging",
+    why: "members of docker, disk, shadow and the like read or write everything unasked; those of sudo and wheel have sudo, whatever `sudo:` says",
     instead: "use `sudo:`, and leave the group out",
-    refs: &["R29", "ANSSI-BP-028 R38"],
+    refs: &["R29", "CIS 7.2.4"],
 };
 const SAME_KEY: Lint = Lint {
     code: "accounts/same-key",
@@ -106,7 +106,7 @@ const SAME_KEY: Lint = Lint {
     finds: "one key for two people",
     why: "the log can no longer tell who came in, and taking the key from one leaves it with the other",
     instead: "give each person a key of their own",
-    refs: &["R36"],
+    refs: &["R36", "ANSSI-BP-028 R33"],
 };
 
 /// What this hurdle warns of.
@@ -151,7 +151,8 @@ const SYSTEM: [&str; 34] = [
     "systemd-coredump",
     "_apt",
 ];
-const AS_GOOD_AS_ROOT: [&str; 9] = ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus"];
+const AS_GOOD_AS_ROOT: [&str; 11] =
+    ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus", "sudo", "wheel"];
 
 impl Hurdle for Accounts {
     fn lint(&self, _: Span, report: &mut Report) {
@@ -223,7 +224,7 @@ impl Hurdle for Accounts {
             proofs.push(proof(
                 "accounts",
                 "root-locked",
-                &["R31", "CIS 5.4.2.4", "passwd(1)"],
+                &["R31", "CIS 5.4.2.4", "ANSSI-BP-028 R33", "passwd(1)"],
                 "root has no password that works",
                 Check::Account(state),
             ));
@@ -253,7 +254,11 @@ impl Hurdle for Accounts {
             proofs.push(proof(
                 "accounts",
                 &format!("{name}-sudo"),
-                &["R40", "ANSSI-BP-028 R39", "sudoers(5)"],
+                if account.sudo == Sudo::WithPassword {
+                    &["R40", "CIS 5.2.4", "sudoers(5)"]
+                } else {
+                    &["R40", "sudoers(5)"]
+                },
                 statement,
                 check,
             ));

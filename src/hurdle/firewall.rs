@@ -346,13 +346,14 @@ impl Hurdle for Firewall {
         proofs.push(proof(
             "firewall",
             "unit",
-            &["R12"],
+            &["R12", "systemd.special(7)"],
             "the rules are loaded by their own unit, now and at every boot",
             check,
         ));
-        for (family, refs) in
-            [("v4", &["R6", "R8", "R9", "R10", "CIS 4.4.2.1"]), ("v6", &["R3", "R6", "R8", "R9", "CIS 4.4.3.1"])]
-        {
+        for (family, refs) in [
+            ("v4", &["R6", "R7", "R8", "R9", "R10", "CIS 4.4.2.2"] as &[&str]),
+            ("v6", &["R3", "R6", "R7", "R8", "R9", "R10", "CIS 4.4.3.2", "RFC 4890"]),
+        ] {
             let Some(file) = plan.files.get(&format!("{RULES}/rules.{family}")) else { continue };
             let statement = format!("exactly the rules of the spec are loaded for IP{family}, and the rest is dropped");
             proofs.push(proof(

@@ -75,7 +75,7 @@ const PASSWORD_LOGIN: Lint = Lint {
     finds: "`password_login: true`",
     why: "a password can be guessed and phished from anywhere that reaches the port; a key cannot",
     instead: "leave it out, and give people keys",
-    refs: &["R34", "R39", "CIS 5.1.14", "dev-sec sshd-17"],
+    refs: &["R34", "R39", "dev-sec sshd-27"],
 };
 const ROOT_LOGIN: Lint = Lint {
     code: "ssh/root-login",
@@ -83,7 +83,7 @@ const ROOT_LOGIN: Lint = Lint {
     finds: "`root_login: true`",
     why: "nobody knows who root was, and one stolen key is the whole machine",
     instead: "leave it out; log in as a person and use sudo",
-    refs: &["R30", "CIS 5.1.20", "dev-sec sshd-08"],
+    refs: &["R30", "CIS 5.1.20", "ANSSI-BP-028 R33"],
 };
 const ANYONE: Lint = Lint {
     code: "ssh/anyone-may-try",
@@ -152,26 +152,31 @@ impl Ssh {
         say(
             "PermitRootLogin",
             &[if *self.root_login { "prohibit-password" } else { "no" }],
-            &["R30", "CIS 5.1.20", "dev-sec sshd-08"],
+            if *self.root_login { &["R30", "dev-sec sshd-06"] } else { &["R30", "CIS 5.1.20", "dev-sec sshd-06"] },
             "sshd treats root as the spec says",
         );
         say(
             "PasswordAuthentication",
             &[yes_no(*self.password_login)],
-            &["R39", "CIS 5.1.14"],
+            if *self.password_login { &["R39"] } else { &["R39", "dev-sec sshd-27"] },
             "sshd takes passwords only where the spec says so",
         );
         // PAM would ask for the same password under this name (R39).
         say(
             "KbdInteractiveAuthentication",
             &["no"],
-            &["R39", "sshd_config(5)"],
+            &["R39", "dev-sec sshd-29", "sshd_config(5)"],
             "sshd does not ask for passwords by way of PAM",
         );
-        say("PermitEmptyPasswords", &["no"], &["R39", "CIS 5.1.19"], "sshd never takes an empty password");
-        say("PubkeyAuthentication", &["yes"], &["R34"], "sshd takes keys");
+        say(
+            "PermitEmptyPasswords",
+            &["no"],
+            &["R39", "CIS 5.1.19", "dev-sec sshd-28"],
+            "sshd never takes an empty password",
+        );
+        say("PubkeyAuthentication", &["yes"], &["R34", "dev-sec sshd-22"], "sshd takes keys");
         if !*self.password_login {
-            say("AuthenticationMethods", &["publickey"], &["R39", "dev-sec sshd-17"], "a key is the only way in");
+            say("AuthenticationMethods", &["publickey"], &["R39", "sshd_config(5)"], "a key is the only way in");
         }
         let users: Vec<_> = self.allow_users.iter().map(|u| u.as_str()).collect();
         if !users.is_empty() {
@@ -186,10 +191,15 @@ impl Ssh {
         say(
             "KexAlgorithms",
             &[&kex],
-            &["R48", "R51", "ssh-audit"],
+            &["R48", "R51", "CIS 5.1.12", "ssh-audit"],
             "keys are exchanged by the algorithms of the spec only",
         );
-        say("Ciphers", &[&CIPHERS.join(",")], &["R49", "R51", "ssh-audit"], "the ciphers are those of the spec only");
+        say(
+            "Ciphers",
+            &[&CIPHERS.join(",")],
+            &["R49", "R51", "CIS 5.1.6", "dev-sec sshd-01", "ssh-audit"],
+            "the ciphers are those of the spec only",
+        );
         say("MACs", &[&MACS.join(",")], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
         say(
             "HostKeyAlgorithms",
@@ -204,16 +214,21 @@ impl Ssh {
             "keys are taken by the algorithms of the spec only",
         );
         if since(9, 1) {
-            say("RequiredRSASize", &["3072"], &["R35", "ANSSI-BP-028 R67"], "RSA keys below 3072 bits are refused");
+            say("RequiredRSASize", &["3072"], &["R35", "ssh-audit"], "RSA keys below 3072 bits are refused");
         }
-        say("StrictModes", &["yes"], &["R36", "dev-sec sshd-23"], "sshd refuses key files that others can write");
-        say("PermitUserEnvironment", &["no"], &["CIS 5.1.21"], "people cannot set sshd's environment");
-        say("X11Forwarding", &["no"], &["R29", "CIS 5.1.11"], "X11 is not forwarded");
-        say("AllowAgentForwarding", &["no"], &["R29", "dev-sec sshd-45"], "key agents are not forwarded");
-        say("PermitTunnel", &["no"], &["R29", "dev-sec sshd-47"], "sshd makes no tunnels");
+        say("StrictModes", &["yes"], &["R36", "dev-sec sshd-11"], "sshd refuses key files that others can write");
+        say(
+            "PermitUserEnvironment",
+            &["no"],
+            &["CIS 5.1.21", "dev-sec sshd-17"],
+            "people cannot set sshd's environment",
+        );
+        say("X11Forwarding", &["no"], &["R29", "dev-sec sshd-42"], "X11 is not forwarded");
+        say("AllowAgentForwarding", &["no"], &["R29", "dev-sec sshd-40"], "key agents are not forwarded");
+        say("PermitTunnel", &["no"], &["R29", "dev-sec sshd-38"], "sshd makes no tunnels");
         say("MaxAuthTries", &["4"], &["CIS 5.1.16"], "a connection has four tries");
-        say("LoginGraceTime", &["30"], &["CIS 5.1.13", "dev-sec sshd-29"], "a login takes half a minute at most");
-        say("LogLevel", &["VERBOSE"], &["CIS 5.1.15"], "the log says which key let somebody in");
+        say("LoginGraceTime", &["30"], &["CIS 5.1.13", "dev-sec sshd-18"], "a login takes half a minute at most");
+        say("LogLevel", &["VERBOSE"], &["CIS 5.1.14", "dev-sec sshd-13"], "the log says which key let somebody in");
         Ok(all)
     }
 
@@ -344,7 +359,7 @@ impl Hurdle for Ssh {
         proofs.push(proof(
             "ssh",
             "drop-in-is-roots",
-            &["CIS 5.1.1"],
+            &["CIS 5.1.1", "dev-sec sshd-05"],
             "only root can read and change the drop-in",
             check,
         ));
@@ -377,7 +392,7 @@ impl Hurdle for Ssh {
                 proofs.push(proof(
                     "ssh",
                     &format!("password-refused-for-{name}"),
-                    &["R39", "CIS 5.1.14"],
+                    &["R39", "dev-sec sshd-27"],
                     statement,
                     attempt(name.as_str(), Credential::ItsPassword, false),
                 ));

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 section! {
     /// Kernel parameters, set before the network comes up and read back from the running kernel.
     pub struct Sysctl as "sysctl" {
-        /// `sound`: what CIS, ANSSI BP-028 and dev-sec agree on and no ordinary server misses.
+        /// `sound`: what CIS, ANSSI BP-028, dev-sec and KSPP ask for and no ordinary server misses.
         /// `article`: forwarding off, as the article has it. `none`: only `set`.
         baseline: Spanned<Baseline> = Spanned::default_of(Baseline::Sound), or "sound";
         /// Parameters of your own, in dotted form; they win over the baseline. `*` stands for every interface.
@@ -24,7 +24,7 @@ section! {
 choice! {
     /// A set of kernel parameters.
     pub enum Baseline as "a baseline" {
-        /// What the benchmarks agree on.
+        /// What the benchmarks ask for.
         Sound => "sound",
         /// What the article sets.
         Article => "article",
@@ -110,64 +110,154 @@ type Row = (&'static str, &'static str, &'static str, &'static [&'static str]);
 // key, value, what holds then, where the advice is from. Interfaces are there before any file is read, and for
 // redirects the kernel takes the looser of `all` and the interface: so every interface is named (`*`), not `default`.
 const ARTICLE: &[Row] = &[
-    ("net.ipv4.ip_forward", "0", "IPv4 packets are not passed on", &["R2", "CIS 3.3.1"]),
-    ("net.ipv6.conf.*.forwarding", "0", "IPv6 packets are not passed on", &["R2", "CIS 3.3.1"]),
+    (
+        "net.ipv4.ip_forward",
+        "0",
+        "IPv4 packets are not passed on",
+        &["R2", "CIS 3.3.1", "ANSSI-BP-028 R12", "dev-sec sysctl-01"],
+    ),
+    ("net.ipv6.conf.*.forwarding", "0", "IPv6 packets are not passed on", &["R2", "CIS 3.3.1", "dev-sec sysctl-19"]),
 ];
 const SOUND: &[Row] = &[
-    ("net.ipv4.conf.*.send_redirects", "0", "nobody is told of other routes", &["R44", "CIS 3.3.2"]),
-    ("net.ipv4.conf.*.accept_redirects", "0", "no neighbour can change the IPv4 routes", &["R44", "CIS 3.3.5"]),
-    ("net.ipv6.conf.*.accept_redirects", "0", "no neighbour can change the IPv6 routes", &["R44", "CIS 3.3.5"]),
-    ("net.ipv4.conf.*.secure_redirects", "0", "not even a router can change the IPv4 routes", &["R44", "CIS 3.3.6"]),
-    ("net.ipv4.conf.*.accept_source_route", "0", "no IPv4 packet chooses its own way", &["R44", "CIS 3.3.8"]),
-    ("net.ipv6.conf.*.accept_source_route", "0", "no IPv6 packet chooses its own way", &["R44", "CIS 3.3.8"]),
+    (
+        "net.ipv4.conf.*.send_redirects",
+        "0",
+        "nobody is told of other routes",
+        &["CIS 3.3.2", "ANSSI-BP-028 R12", "dev-sec sysctl-16"],
+    ),
+    (
+        "net.ipv4.conf.*.accept_redirects",
+        "0",
+        "no neighbour can change the IPv4 routes",
+        &["R44", "CIS 3.3.5", "ANSSI-BP-028 R12", "dev-sec sysctl-14"],
+    ),
+    (
+        "net.ipv6.conf.*.accept_redirects",
+        "0",
+        "no neighbour can change the IPv6 routes",
+        &["R44", "CIS 3.3.5", "dev-sec sysctl-20"],
+    ),
+    (
+        "net.ipv4.conf.*.secure_redirects",
+        "0",
+        "not even a router can change the IPv4 routes",
+        &["R44", "CIS 3.3.6", "ANSSI-BP-028 R12", "dev-sec sysctl-15"],
+    ),
+    (
+        "net.ipv4.conf.*.accept_source_route",
+        "0",
+        "no IPv4 packet chooses its own way",
+        &["CIS 3.3.8", "ANSSI-BP-028 R12", "dev-sec sysctl-13"],
+    ),
+    (
+        "net.ipv6.conf.*.accept_source_route",
+        "0",
+        "no IPv6 packet chooses its own way",
+        &["CIS 3.3.8", "dev-sec sysctl-13"],
+    ),
     (
         "net.ipv4.conf.*.rp_filter",
         "1",
         "packets with a source that is not routed back are dropped",
-        &["R44", "CIS 3.3.7"],
+        &["R44", "CIS 3.3.7", "ANSSI-BP-028 R12", "dev-sec sysctl-02"],
     ),
     (
         "net.ipv4.conf.*.arp_ignore",
         "1",
         "ARP is answered only for the interface's own addresses",
-        &["R44", "dev-sec sysctl-10"],
+        &["R44", "dev-sec sysctl-08"],
     ),
     (
         "net.ipv4.conf.*.arp_announce",
         "2",
         "ARP tells only the interface's own addresses",
-        &["R44", "dev-sec sysctl-11"],
+        &["R44", "dev-sec sysctl-09"],
     ),
-    ("net.ipv4.conf.*.log_martians", "1", "packets with impossible addresses are logged", &["CIS 3.3.9"]),
-    ("net.ipv4.icmp_echo_ignore_broadcasts", "1", "the machine amplifies no ping", &["CIS 3.3.4"]),
-    ("net.ipv4.icmp_ignore_bogus_error_responses", "1", "bogus ICMP errors do not fill the log", &["CIS 3.3.3"]),
-    ("net.ipv4.tcp_syncookies", "1", "a flood of SYNs does not shut people out", &["CIS 3.3.10"]),
-    ("net.ipv4.tcp_rfc1337", "1", "old connections cannot be killed in TIME-WAIT", &["dev-sec sysctl-15", "RFC 1337"]),
-    ("kernel.randomize_va_space", "2", "addresses in processes are random", &["CIS 1.5.1"]),
-    ("kernel.kptr_restrict", "2", "kernel addresses are hidden", &["ANSSI-BP-028 R9"]),
-    ("kernel.dmesg_restrict", "1", "only root reads the kernel's log", &["ANSSI-BP-028 R9"]),
-    ("kernel.sysrq", "0", "no key on the console kills or reads the machine", &["ANSSI-BP-028 R9"]),
+    (
+        "net.ipv4.conf.*.log_martians",
+        "1",
+        "packets with impossible addresses are logged",
+        &["CIS 3.3.9", "dev-sec sysctl-17"],
+    ),
+    ("net.ipv4.icmp_echo_ignore_broadcasts", "1", "the machine amplifies no ping", &["CIS 3.3.4", "dev-sec sysctl-04"]),
+    (
+        "net.ipv4.icmp_ignore_bogus_error_responses",
+        "1",
+        "bogus ICMP errors do not fill the log",
+        &["CIS 3.3.3", "ANSSI-BP-028 R12", "dev-sec sysctl-03"],
+    ),
+    (
+        "net.ipv4.tcp_syncookies",
+        "1",
+        "a flood of SYNs does not shut people out",
+        &["CIS 3.3.10", "ANSSI-BP-028 R12", "dev-sec sysctl-11"],
+    ),
+    (
+        "net.ipv4.tcp_rfc1337",
+        "1",
+        "old connections cannot be killed in TIME-WAIT",
+        &["ANSSI-BP-028 R12", "dev-sec sysctl-10", "RFC 1337"],
+    ),
+    (
+        "kernel.randomize_va_space",
+        "2",
+        "addresses in processes are random",
+        &["CIS 1.5.1", "ANSSI-BP-028 R9", "dev-sec sysctl-32"],
+    ),
+    ("kernel.kptr_restrict", "2", "kernel addresses are hidden", &["ANSSI-BP-028 R9", "KSPP"]),
+    ("kernel.dmesg_restrict", "1", "only root reads the kernel's log", &["ANSSI-BP-028 R9", "KSPP"]),
+    (
+        "kernel.sysrq",
+        "0",
+        "no key on the console kills or reads the machine",
+        &["ANSSI-BP-028 R9", "dev-sec sysctl-30"],
+    ),
     (
         "kernel.yama.ptrace_scope",
         "1",
         "a process cannot read one that it did not start",
         &["CIS 1.5.2", "ANSSI-BP-028 R11"],
     ),
-    ("kernel.unprivileged_bpf_disabled", "1", "only root loads BPF programs", &["ANSSI-BP-028 R9"]),
-    ("net.core.bpf_jit_harden", "2", "BPF code cannot carry instructions in its constants", &["ANSSI-BP-028 R12"]),
-    ("kernel.kexec_load_disabled", "1", "nobody swaps the running kernel", &["dev-sec sysctl-33"]),
-    ("dev.tty.ldisc_autoload", "0", "only root loads line disciplines", &["ANSSI-BP-028 R9"]),
-    ("fs.protected_hardlinks", "1", "nobody links to what they cannot write", &["ANSSI-BP-028 R14"]),
-    ("fs.protected_symlinks", "1", "links in shared folders are followed only for their owner", &["ANSSI-BP-028 R14"]),
-    ("fs.protected_fifos", "2", "nobody waits with a FIFO in a shared folder", &["ANSSI-BP-028 R14"]),
-    ("fs.protected_regular", "2", "nobody waits with a file in a shared folder", &["ANSSI-BP-028 R14"]),
+    ("kernel.unprivileged_bpf_disabled", "1", "only root loads BPF programs", &["ANSSI-BP-028 R9", "KSPP"]),
+    (
+        "net.core.bpf_jit_harden",
+        "2",
+        "BPF code cannot carry instructions in its constants",
+        &["ANSSI-BP-028 R12", "KSPP"],
+    ),
+    ("kernel.kexec_load_disabled", "1", "nobody swaps the running kernel", &["KSPP"]),
+    ("dev.tty.ldisc_autoload", "0", "only root loads line disciplines", &["KSPP"]),
+    (
+        "fs.protected_hardlinks",
+        "1",
+        "nobody links to what they cannot write",
+        &["ANSSI-BP-028 R14", "dev-sec sysctl-34", "KSPP"],
+    ),
+    (
+        "fs.protected_symlinks",
+        "1",
+        "links in shared folders are followed only for their owner",
+        &["ANSSI-BP-028 R14", "dev-sec sysctl-34", "KSPP"],
+    ),
+    (
+        "fs.protected_fifos",
+        "2",
+        "nobody waits with a FIFO in a shared folder",
+        &["ANSSI-BP-028 R14", "dev-sec sysctl-34", "KSPP"],
+    ),
+    (
+        "fs.protected_regular",
+        "2",
+        "nobody waits with a file in a shared folder",
+        &["ANSSI-BP-028 R14", "dev-sec sysctl-34", "KSPP"],
+    ),
     (
         "fs.suid_dumpable",
         "0",
         "programs with more rights than their user leave no memory on disk",
-        &["CIS 1.5.3", "ANSSI-BP-028 R14"],
+        &["CIS 1.5.3", "ANSSI-BP-028 R14", "dev-sec sysctl-31a", "KSPP"],
     ),
-    ("vm.mmap_min_addr", "65536", "a null pointer of the kernel points nowhere", &["ANSSI-BP-028 R9"]),
+    ("vm.mmap_min_addr", "65536", "a null pointer of the kernel points nowhere", &["KSPP"]),
 ];
 
 impl Sysctl {

@@ -1,7 +1,13 @@
 # hardtack, templates/delivery/bootcmd.sh: the gate, before the network and before write_files.
 # bootcmd runs at every boot. Once the first boot has succeeded, the machine's own units do this, earlier.
-if [ ! -e {{ state }}/sealed ]; then
+if [ "$(cat {{ state }}/sealed 2>/dev/null)" != {{ digest }} ]; then
   umask 022
+  # A boot that was cut short, or another bundle, of which an image may have been made: nothing of it is run again,
+  # and cloud-init, which marks a module as done before it begins, does again what brings files and people.
+  rm -rf {{ lib }}/*.d {{ lib }}/files.sha256 {{ state }}/sealed {{ state }}/provisioned /run/hardtack/gate
+  for module in write_files users_groups runcmd scripts_user; do
+    rm -f /var/lib/cloud/instance/sem/config_$module
+  done
 {% for f in files %}
   mkdir -p {{ f.parent }}
   cat >{{ f.path }} <<'{{ f.end }}'

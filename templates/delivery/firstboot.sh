@@ -57,7 +57,10 @@ install_packages() {
 
 mkdir -p "$state" /run/hardtack || fail "cannot write to $state"
 sealed && exit 0
+# Whoever may read a file may lock it, and so hold up the first boot.
+umask 077
 exec 9>/run/hardtack/firstboot.lock
+umask 022
 flock 9
 sealed && exit 0
 
@@ -71,7 +74,8 @@ id -u {{ user }} >/dev/null 2>&1 || { [ "$when" = early ] && say "not all people
 
 stage gate
 
-missing=
+# For commands of apply, which may run once before the packages are there.
+export missing=
 {% for package in packages %}
 installed {{ package }} || missing="$missing "{{ package }}
 {% endfor %}
@@ -89,6 +93,8 @@ systemctl --quiet --no-reload enable {{ unit }} || fail "enable: "{{ unit }}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
 
+# All of it, wherever it lies, before the mark that says so.
+sync
 if ! { : >"$state/provisioned" && sync -f "$state"; }; then fail "cannot write to $state"; fi
 stage open
 

@@ -15,16 +15,42 @@ say() {
 }
 
 load() {
-    ip6tables-restore -w 10 <"$rules/$1.v6" && iptables-restore -w 10 <"$rules/$1.v4"
+    # A kernel without IPv6 (ipv6.disable=1) may refuse its rules, and needs none.
+    ip6tables-restore -w 10 <"$rules/$1.v6" || [ ! -e /proc/net/if_inet6 ] || return 1
+    iptables-restore -w 10 <"$rules/$1.v4" && reopen
+}
+
+# A link that is taken down comes up again with the network. What no route leads in stays out whoever brings it up.
+close() {
+    say "no gate can be set: nothing may come in"
+    [ ! -e /run/hardtack/closed ] || return 0
+    mkdir -p /run/hardtack
+    for family in -4 -6; do
+        ip "$family" rule add pref 2 lookup local protocol kernel &&
+            ip "$family" rule add pref 1 not iif lo blackhole protocol kernel &&
+            ip "$family" rule del pref 0 && continue
+        [ "$family" = -4 ] || [ -e /proc/net/if_inet6 ] || continue
+        say "not even that: the network is taken down"
+        for link in /sys/class/net/*; do
+            [ "${link##*/}" = lo ] || ip link set dev "${link##*/}" down
+        done
+    done
+    : >/run/hardtack/closed
+}
+
+reopen() {
+    [ -e /run/hardtack/closed ] || return 0
+    for family in -4 -6; do
+        ip "$family" rule add pref 0 lookup local protocol kernel &&
+            ip "$family" rule del pref 1 && ip "$family" rule del pref 2
+    done
+    rm -f /run/hardtack/closed
 }
 
 gate() {
     if load gate; then return 0; fi
-    if nft -f "$rules/gate.nft"; then return 0; fi
-    say "no gate can be set: the network is taken down"
-    for link in /sys/class/net/*; do
-        [ "${link##*/}" = lo ] || ip link set dev "${link##*/}" down
-    done
+    if nft -f "$rules/gate.nft"; then reopen; return 0; fi
+    close
     return 1
 }
 

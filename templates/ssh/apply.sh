@@ -1,16 +1,21 @@
 # hardtack, templates/ssh/apply.sh: the drop-in takes effect only when sshd itself agrees with it, word for word.
 # A list with an empty element passes `sshd -t` and loses its tail, so what holds in the end is compared as well.
+sshd={{ sshd }}
+if [ ! -e "$sshd" ] && [ -n "${missing-}" ]; then
+    echo "ssh: there is no sshd yet"
+    exit 0
+fi
 mkdir -p {{ privilege_separation }}
 ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || ssh-keygen -A
 drop_in={{ drop_in }}
 chown root:root "$drop_in" && chmod 0600 "$drop_in" || exit 1
-sshd={{ sshd }}
 refuse() {
     # Not the image's own settings, which may let passwords in: what every sshd knows, and nothing more.
     mkdir -p {{ lib }}/refused
     mv -f "$drop_in" {{ lib }}/refused/
-    printf 'PermitRootLogin no\nPasswordAuthentication no\n' >"$drop_in"
+    printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication >"$drop_in"
     chmod 0600 "$drop_in"
+    if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
     echo "ssh: refused, keys only and no root until this is mended: $1"
     exit 1
 }
