@@ -21,12 +21,18 @@ refuse() {
 }
 why=$("$sshd" -t 2>&1) || refuse "$why"
 effective=$("$sshd" -T | tr '[:upper:]' '[:lower:]' | sed 's/without-password/prohibit-password/') || refuse "sshd -T failed"
-while IFS= read -r line; do
-    printf '%s\n' "$effective" | grep -qxF -e "$line" || refuse "sshd does not say: $line"
-done <<'EXPECTED'
+expected=$(
+    cat <<'EXPECTED'
 {% for line in expected %}
 {{ line | safe }}
 {% endfor %}
 EXPECTED
+)
+lacks=$(printf '%s\n' "$expected" | grep -vxF -e "$effective")
+[ -z "$lacks" ] || refuse "sshd does not say: $lacks"
+# Some keywords gather what every file says: another file's Port or AllowUsers would stand beside ours.
+keywords=$(printf '%s\n' "$expected" | sed 's/^/^/; s/ .*/ /')
+extra=$(printf '%s\n' "$effective" | grep -e "$keywords" | grep -vxF -e "$expected")
+[ -z "$extra" ] || refuse "sshd also says: $extra"
 # A daemon that already runs reads it now; sessions that stand are kept. One that does not run yet reads it when it starts.
 if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
