@@ -5,7 +5,7 @@ use super::guest::Guest;
 use super::image::Built;
 use super::judge::login::{self, Keyring};
 use super::judge::{inside, wire};
-use super::qemu::{Accelerator, Budget, Config, Medium, Meter, Seed, Vm};
+use super::qemu::{Accelerator, Budget, Config, Meter, Vm};
 use super::verdict::{Judgement, Verdict};
 use super::wire::{Lan, Network};
 use crate::archive::seed;
@@ -154,7 +154,7 @@ fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<
     };
     std::fs::write(&path, data).context("could not write the seed")?;
     let mut config = Config::new(job.image, job.start, job.accelerator.clone());
-    config.seed = Some(Seed { path, medium: Medium::Disk });
+    config.seed = Some(path);
     if wants_eth0(job.proofs) {
         config.kernel_line.push("net.ifnames=0".to_owned());
     }

@@ -8,25 +8,34 @@ fi
 mkdir -p {{ privilege_separation }}
 ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || ssh-keygen -A
 drop_in={{ drop_in }}
+fallback=${drop_in%/*}/!hardtack-refused.conf
+rm -f "$fallback"
 chown root:root "$drop_in" && chmod 0600 "$drop_in" || exit 1
 refuse() {
     # Not the image's own settings, which may let passwords in: what every sshd knows, and nothing more.
+    # Its name sorts before every letter and digit, since what was refused may be another file that sorts before ours.
     mkdir -p {{ lib }}/refused
     mv -f "$drop_in" {{ lib }}/refused/
-    printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication >"$drop_in"
-    chmod 0600 "$drop_in"
+    printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication >"$fallback"
+    chmod 0600 "$fallback"
     if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
     echo "ssh: refused, keys only and no root until this is mended: $1"
     exit 1
 }
 why=$("$sshd" -t 2>&1) || refuse "$why"
 effective=$("$sshd" -T | tr '[:upper:]' '[:lower:]' | sed 's/without-password/prohibit-password/') || refuse "sshd -T failed"
-while IFS= read -r line; do
-    printf '%s\n' "$effective" | grep -qxF -e "$line" || refuse "sshd does not say: $line"
-done <<'EXPECTED'
+expected=$(
+    cat <<'EXPECTED'
 {% for line in expected %}
 {{ line | safe }}
 {% endfor %}
 EXPECTED
+)
+lacks=$(printf '%s\n' "$expected" | grep -vxF -e "$effective")
+[ -z "$lacks" ] || refuse "sshd does not say: $lacks"
+# Some keywords gather what every file says: another file's Port or AllowUsers would stand beside ours.
+keywords=$(printf '%s\n' "$expected" | sed 's/^/^/; s/ .*/ /')
+extra=$(printf '%s\n' "$effective" | grep -e "$keywords" | grep -vxF -e "$expected")
+[ -z "$extra" ] || refuse "sshd also says: $extra"
 # A daemon that already runs reads it now; sessions that stand are kept. One that does not run yet reads it when it starts.
 if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi

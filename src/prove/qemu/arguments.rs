@@ -4,7 +4,6 @@ use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
 use super::accelerator::Accelerator;
-use super::{Medium, Seed};
 
 /// The name of the virtio-serial port that the image's root channel listens on.
 pub(crate) const CHANNEL: &str = "hardtack.shell";
@@ -68,12 +67,9 @@ pub(crate) fn kernel(kernel: &Path, initrd: &Path, line: &str) -> Arguments {
 }
 
 /// The bundle's seed, which the guest cannot write.
-pub(crate) fn seed(seed: &Seed) -> Arguments {
-    let mut arguments = with_path("-drive", "if=none,id=seed,format=raw,read-only=on,file=", &seed.path, "");
-    arguments.extend(words(match seed.medium {
-        Medium::Disk => ["-device", "virtio-blk-pci,drive=seed"],
-        Medium::CdRom => ["-device", "ide-cd,drive=seed"],
-    }));
+pub(crate) fn seed(volume: &Path) -> Arguments {
+    let mut arguments = with_path("-drive", "if=none,id=seed,format=raw,read-only=on,file=", volume, "");
+    arguments.extend(words(["-device", "virtio-blk-pci,drive=seed"]));
     arguments
 }
 
@@ -170,13 +166,11 @@ mod tests {
     }
 
     #[test]
-    fn a_seed_is_read_only_on_either_medium() {
-        let of = |medium| seed(&Seed { path: "/s".into(), medium });
+    fn a_seed_is_read_only() {
         check(
-            &of(Medium::Disk),
+            &seed(Path::new("/s")),
             "-drive if=none,id=seed,format=raw,read-only=on,file=/s -device virtio-blk-pci,drive=seed",
         );
-        check(&of(Medium::CdRom), "-drive if=none,id=seed,format=raw,read-only=on,file=/s -device ide-cd,drive=seed");
     }
 
     #[test]

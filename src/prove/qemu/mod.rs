@@ -48,30 +48,13 @@ pub struct Config {
     pub memory_mib: u64,
     /// What runs the guest's code.
     pub accelerator: Accelerator,
-    /// The bundle.
-    pub seed: Option<Seed>,
+    /// The seed volume, VFAT or ISO 9660, attached as a read-only disk. Not as a CD-ROM: the cloud kernels of the images
+    /// see an AHCI drive only after cloud-init has looked for its seed, and then nothing is configured (seen on Debian 12).
+    pub seed: Option<PathBuf>,
     /// The hardware address of the network card.
     pub mac: [u8; 6],
     /// Whether a reboot of the guest starts it again; else QEMU ends.
     pub reboot: bool,
-}
-
-/// A seed and how the machine sees it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seed {
-    /// The file.
-    pub path: PathBuf,
-    /// What it looks like.
-    pub medium: Medium,
-}
-
-/// What a seed looks like to the machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Medium {
-    /// A disk.
-    Disk,
-    /// A CD-ROM.
-    CdRom,
 }
 
 impl Config {
@@ -100,7 +83,7 @@ impl Config {
         all.extend(arguments::memory(self.memory_mib));
         all.extend(arguments::kernel(&self.kernel, &self.initrd, &self.kernel_line.join(" ")));
         all.extend(arguments::disk(&place.overlay()));
-        all.extend(self.seed.iter().flat_map(arguments::seed));
+        all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume)));
         all.extend(arguments::console(&place.console()));
         all.extend(arguments::wire(&place.wire(), self.mac));
         all.extend(arguments::channel(&place.channel()));

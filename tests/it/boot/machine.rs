@@ -6,7 +6,7 @@ use hardtack::archive::seed;
 use hardtack::facts::Facts;
 use hardtack::prove::guest::{Error, Guest, Output};
 use hardtack::prove::image::{self, Built};
-use hardtack::prove::qemu::{Accelerator, Budget, Config, Medium, Overrun, Seed, Vm};
+use hardtack::prove::qemu::{Accelerator, Budget, Config, Overrun, Vm};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,13 +25,13 @@ fn built(name: &str) -> Result<Built> {
 fn config(image: &Built, seed: &Path) -> Result<Config> {
     let facts = Facts::load(&image.name).map_err(anyhow::Error::msg)?;
     let mut config = Config::new(image, facts.start()?, Accelerator::Kvm);
-    config.seed = Some(Seed { path: seed.to_owned(), medium: Medium::CdRom });
+    config.seed = Some(seed.to_owned());
     config.accelerator = Accelerator::find(&config, &cache())?;
     say(&format!("{}: {:?}", image.name, config.accelerator));
     Ok(config)
 }
 
-/// A seed that asks for nothing, on a CD-ROM as many clouds attach it.
+/// A seed that asks for nothing, as ISO 9660: the other boots have VFAT.
 fn empty_seed(directory: &Path) -> Result<PathBuf> {
     let path = directory.join("seed.iso");
     let meta_data = b"instance-id: empty\nlocal-hostname: empty\n";
