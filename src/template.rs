@@ -129,7 +129,7 @@ mod tests {
             ("t/a.service", "%n"),
             ("t/a.rules", "-j ACCEPT"),
             ("t/a.nft", "1;flush"),
-            ("t/a.txt", "x"),
+            ("t/a.txt", "Q"),
             ("t/a.sh", "a\nb"),
         ] {
             let fault = draw(name, "{{ v }}", bad).unwrap_err();
