@@ -61,7 +61,8 @@ pub fn plan(spec: &Spec, facts: &Facts, report: &mut Report) -> Result<Option<Se
     let mut plan = Plan::new(spec.name.value.clone(), &facts.name, sysctl_d);
     // All hurdles plan even where one cannot, so that every missing fact is named at once.
     let mut troubles: Vec<String> = Vec::new();
-    for (_, hurdle) in spec.hurdles.each() {
+    for (name, hurdle) in spec.hurdles.each() {
+        plan.here = spec.hurdles.place(name);
         if let Err(trouble) = hurdle.plan(facts, &mut plan) {
             troubles.push(trouble.to_string());
         }

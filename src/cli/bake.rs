@@ -61,8 +61,9 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         baked.loaded.facts.name,
         &baked.digest[..12]
     ));
+    let spec = args.spec.as_ref().map(|spec| format!(" {}", spec.display())).unwrap_or_default();
     terminal::err(&format!(
-        "attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove\n",
+        "attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove{spec}\n",
         dir.display()
     ));
     Ok(WELL)

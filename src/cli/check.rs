@@ -26,7 +26,16 @@ enum Format {
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let mut code = WELL;
     for path in &args.specs {
-        let source = load::source(path)?;
+        // A file that cannot be read does not hide what is wrong with the next one.
+        let source = match load::source(path) {
+            Ok(source) => source,
+            Err(Stop::Because(worse, why)) => {
+                terminal::err(&format!("hardtack: {why}\n"));
+                code = code.max(worse);
+                continue;
+            }
+            Err(said) => return Err(said),
+        };
         let mut report = Report::default();
         load::judge(&source, args.image.as_deref(), &mut report)?;
         terminal::out(&match args.format {
@@ -34,7 +43,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
             Format::Json => json(&report, &source),
         });
         if report.has_errors() {
-            code = BAD;
+            code = code.max(BAD);
         } else if matches!(args.format, Format::Human) && report.counts() == (0, 0) {
             terminal::out(&format!("{}: nothing to object to\n", source.name));
         }

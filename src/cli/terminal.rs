@@ -1,5 +1,6 @@
 //! What a person sees. A closed pipe (`hardtack list lints | head`) ends the program quietly.
 
+use super::WORLD;
 use std::io::{IsTerminal, Write};
 
 /// Whether to colour what goes to standard output: a terminal, and no `NO_COLOR`.
@@ -28,8 +29,14 @@ pub(super) fn err(text: &str) {
 }
 
 fn write(to: &mut impl Write, text: &str) {
-    if to.write_all(text.as_bytes()).and_then(|()| to.flush()).is_err() {
+    match to.write_all(text.as_bytes()).and_then(|()| to.flush()) {
+        Ok(()) => {}
         // Nobody reads any more. There is nobody to tell, and nothing left to do.
-        std::process::exit(0);
+        Err(e) if e.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        // A full disk under `hardtack list lints >file`: half an answer is none. If that is told is another matter.
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "hardtack: what was said could not be written: {e}");
+            std::process::exit(WORLD.into());
+        }
     }
 }

@@ -11,6 +11,7 @@ use crate::template::Template;
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
 use serde::Serialize;
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 section! {
@@ -405,7 +406,11 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
         Unmatched::Reject => Reaction::Refused,
     };
     let mut proofs: Vec<Proof> = Vec::new();
+    let mut known = BTreeSet::new();
     let mut knock = |protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>| {
+        if !known.insert((protocol, port, source, interface.map(ToOwned::to_owned))) {
+            return;
+        }
         let open = filter.lets_in(protocol, port, source, interface);
         let wanted = if open { Reaction::Open } else { shut };
         let (what, refs): (_, &[&str]) =
@@ -418,9 +423,7 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
             interface.map(|i| format!("-{i}")).unwrap_or_default()
         );
         let check = Check::Wire(Knock { source, interface: interface.map(ToOwned::to_owned), protocol, port, wanted });
-        if !proofs.iter().any(|p| p.id == format!("firewall/{id}")) {
-            proofs.push(proof("firewall", &id, refs, statement, check));
-        }
+        proofs.push(proof("firewall", &id, refs, statement, check));
     };
     for open in &filter.opens {
         let interface = open.interface.as_deref();

@@ -13,6 +13,7 @@ use crate::plan::proof::{Check, Proof};
 use crate::report::{Lint, Report, Span};
 use crate::template::TemplateFault;
 use crate::yaml::{Described, FieldDoc, Fields, Kind, Node, Read};
+use std::collections::BTreeMap;
 
 /// One hurdle: its struct is its section of the spec.
 pub trait Hurdle {
@@ -92,9 +93,18 @@ macro_rules! hurdles {
     ($($name:ident: $section:ty,)+) => {
         /// The `hurdles:` of a spec. A hurdle that is left out asks nothing of the machine.
         #[derive(Debug, Clone, PartialEq, Default)]
-        pub struct Hurdles { $(#[doc = concat!("`", stringify!($name), ":`")] pub $name: Option<$section>,)+ }
+        pub struct Hurdles {
+            $(#[doc = concat!("`", stringify!($name), ":`")] pub $name: Option<$section>,)+
+            places: BTreeMap<&'static str, Span>,
+        }
 
         impl Hurdles {
+            /// Where a section's key stands.
+            #[must_use]
+            pub fn place(&self, name: &str) -> Option<Span> {
+                self.places.get(name).copied()
+            }
+
             /// Those that the spec has, in the order in which they plan.
             #[must_use]
             pub fn each(&self) -> Vec<(&'static str, &dyn Hurdle)> {
@@ -124,7 +134,8 @@ macro_rules! hurdles {
                 let mut fields = Fields::of(node, "hurdles", &[$(stringify!($name)),+], report)?;
                 $(let $name = fields.optional::<Option<$section>>(stringify!($name), || None, report);)+
                 if !fields.good() { return None; }
-                Some(Hurdles { $($name: $name?,)+ })
+                let places = [$(stringify!($name)),+].into_iter().filter_map(|n| Some((n, fields.place(n)?))).collect();
+                Some(Hurdles { $($name: $name?,)+ places })
             }
         }
 

@@ -330,7 +330,7 @@ impl Hurdle for Ssh {
         }
         plan.logins = Some(Logins {
             port: self.port.0,
-            span: self.port.span,
+            span: self.port.span.or(plan.here),
             users: self.allow_users.iter().map(|u| (u.value.clone(), u.span)).collect(),
             groups: self.allow_groups.iter().map(|g| (g.value.clone(), g.span)).collect(),
             passwords: *self.password_login,

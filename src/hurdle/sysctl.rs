@@ -310,7 +310,9 @@ impl Hurdle for Sysctl {
                 None => (format!("{key} is {value}"), &["sysctl.d(5)"] as &[&str]),
             };
             let check = Check::Sysctl { path: key.path(), value: value.to_string() };
-            proofs.push(proof("sysctl", &key.as_str().replace('*', "every"), refs, statement, check));
+            // An interface may itself be called `every`, and two proofs never have one name.
+            let id = key.as_str().replace("every", "every-").replace('*', "every");
+            proofs.push(proof("sysctl", &id, refs, statement, check));
         }
         if !proofs.is_empty() {
             let check = Check::Unit { unit: facts.unit("sysctl")?.to_owned(), active: "active".into(), enabled: None };

@@ -99,10 +99,9 @@ pub fn lint(plan: &Plan, report: &mut Report) {
         }
     }
     if enters.is_empty() && !logins.root {
-        report.push(NOBODY.at(
-            logins.span.or_else(|| plan.accounts.values().find_map(|a| a.span)),
-            "nobody can log in to this machine",
-        ));
+        report.push(
+            NOBODY.at(plan.accounts.values().find_map(|a| a.span).or(logins.span), "nobody can log in to this machine"),
+        );
     } else if !logins.root && enters.iter().all(|(_, a)| a.sudo == Sudo::Nothing) {
         report.push(NO_ROOT.at(enters.first().and_then(|(_, a)| a.span), "nobody who can log in may become root"));
     }

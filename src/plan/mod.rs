@@ -183,6 +183,8 @@ pub struct Plan {
     pub filter: Option<Filter>,
     /// What must be seen.
     pub proofs: Vec<Proof>,
+    /// Where the section stands whose hurdle is planning: what it asks for by default has no other place.
+    pub here: Option<Span>,
     sysctl_d: String,
     clashes: Vec<Clash>,
 }
@@ -205,6 +207,7 @@ impl Plan {
             logins: None,
             filter: None,
             proofs: Vec::new(),
+            here: None,
             clashes: Vec::new(),
         }
     }
@@ -263,11 +266,8 @@ impl Plan {
         }
     }
 
-    /// Adds a proof. Two proofs of one name are a clash.
+    /// Adds a proof. Two proofs of one name are a clash, found when the plan is sealed.
     pub fn proof(&mut self, proof: Proof) {
-        if self.proofs.iter().any(|p| p.id == proof.id) {
-            self.clashes.push(Clash(format!("two proofs are called {}", proof.id)));
-        }
         self.proofs.push(proof);
     }
 
@@ -288,6 +288,10 @@ impl Plan {
     /// Clashes of hurdles: bugs of ours, since no spec should be able to make one.
     pub fn seal(mut self, report: &mut Report) -> Result<Sealed, Clash> {
         lints::lint(&self, report);
+        self.proofs.sort_by(|a, b| a.id.cmp(&b.id));
+        if let Some(twins) = self.proofs.windows(2).find(|p| p[0].id == p[1].id) {
+            self.clashes.push(Clash(format!("two proofs are called {}", twins[0].id)));
+        }
         if let Some(clash) = self.clashes.first() {
             return Err(clash.clone());
         }
@@ -313,7 +317,6 @@ impl Plan {
             self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &()).map_err(|e| Clash(e.to_string()))?;
         }
         self.commands.sort_by_key(|c| (c.stage, c.hurdle));
-        self.proofs.sort_by(|a, b| a.id.cmp(&b.id));
         Ok(Sealed(self))
     }
 }

@@ -109,7 +109,10 @@ impl FromText for SysctlKey {
         let part =
             |p: &str| p == "*" || (!p.is_empty() && p.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-".contains(&b)));
         let parts: Vec<_> = text.split('.').collect();
-        if text.len() <= 120 && parts.len() >= 2 && parts.iter().all(|p| part(p)) && parts[0] != "*" {
+        if text.len() <= 120 && parts.len() >= 2 && parts.iter().all(|p| part(p)) && parts[0] != "*"
+            // In sysctl.d(5) a `-` before a key means: say nothing when it cannot be set.
+            && !text.starts_with('-')
+        {
             return Ok(SysctlKey(text.to_owned()));
         }
         Err(Fault::new(format!("`{}` is not a kernel parameter", shown(text)))
@@ -166,7 +169,7 @@ mod tests {
         check::<Interface>(&["eth0", "enp0s3", "br-lan", "eth0.100"], &["eth+", "a/b", &"e".repeat(16), "-i", &long]);
         check::<SysctlKey>(
             &["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"],
-            &["ip_forward", "a..b", "*.x", "a.b=c", &long],
+            &["ip_forward", "a..b", "*.x", "-net.ipv4.ip_forward", "a.b=c", &long],
         );
     }
 

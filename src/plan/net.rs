@@ -85,8 +85,9 @@ impl FromText for Ports {
             Fault::new(format!("`{}` is not a port or a range of ports", shown(text)))
                 .help("write 8080, or \"8000-8099\"; from 1 to 65535")
         };
+        // A zero in front is octal to some readers and nothing to others: `0644` would be 644 here.
         let port = |t: &str| {
-            (!t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))
+            (!t.starts_with('0') && !t.is_empty() && t.bytes().all(|b| b.is_ascii_digit()))
                 .then(|| t.parse::<u16>().ok().filter(|p| *p > 0))
                 .flatten()
         };
@@ -196,7 +197,7 @@ mod tests {
     #[test]
     fn ports_and_networks_are_exact() {
         assert_eq!(Ports::from_text("8000-8099").unwrap(), Ports { first: 8000, last: 8099 });
-        for bad in ["0", "65536", "", "-", "1-", "-1", "9-8", "+1", "1 ", "ssh", "1-2-3", "٣"] {
+        for bad in ["0", "65536", "", "-", "1-", "-1", "9-8", "+1", "1 ", "ssh", "1-2-3", "0644", "1-010", "٣"] {
             assert!(Ports::from_text(bad).is_err(), "{bad:?}");
         }
         assert_eq!(Cidr::from_text("10.0.0.0/8").unwrap().sample(0).to_string(), "10.0.0.5");

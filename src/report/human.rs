@@ -6,6 +6,9 @@ use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 /// Longest line of the source that is shown; a longer one is cut around the place.
 const WIDEST: usize = 120;
 
+/// What is drawn in place of a secret.
+const HIDDEN: char = '…';
+
 /// Draws every fault with its excerpt, and a last line that counts them.
 #[must_use]
 pub fn human(report: &Report, source: &Source, color: bool) -> String {
@@ -17,7 +20,7 @@ pub fn human(report: &Report, source: &Source, color: bool) -> String {
             Severity::Warning => Level::WARNING,
         };
         let title = level.primary_title(d.message.as_str()).id(d.code);
-        let excerpt = d.span.map(|span| Excerpt::of(source, span));
+        let excerpt = d.span.map(|span| Excerpt::of(source, span, report.secrets()));
         let mut group = Group::with_title(title);
         if let Some(e) = &excerpt {
             group = group.element(
@@ -38,12 +41,16 @@ pub fn human(report: &Report, source: &Source, color: bool) -> String {
     let (errors, warnings) = report.counts();
     if errors + warnings > 0 {
         let many = |n: usize, word: &str| format!("{n} {word}{}", if n == 1 { "" } else { "s" });
-        out.push_str(&format!("{}: {}, {}\n", source.name, many(errors, "error"), many(warnings, "warning")));
+        let more = match report.left_out() {
+            0 => String::new(),
+            left_out => format!(", and {left_out} more that are not shown"),
+        };
+        out.push_str(&format!("{}: {}, {}{more}\n", source.name, many(errors, "error"), many(warnings, "warning")));
     }
     out
 }
 
-/// The line that a place begins on, made safe for a terminal and cut to a width that can be read.
+/// The line that a place begins on, without its secrets, made safe for a terminal and cut to a width that can be read.
 struct Excerpt {
     text: String,
     line: usize,
@@ -52,7 +59,7 @@ struct Excerpt {
 }
 
 impl Excerpt {
-    fn of(source: &Source, span: Span) -> Self {
+    fn of(source: &Source, span: Span, secrets: &[Span]) -> Self {
         let text = &source.text;
         let floor = |mut at: usize| {
             at = at.min(text.len());
@@ -68,16 +75,26 @@ impl Excerpt {
         // Around the place, so that one line of ten megabytes stays one line of a screen.
         let from = if start - line_start > WIDEST { floor(start - WIDEST / 2) } else { line_start };
         let to = if line_end - from > 2 * WIDEST { floor(from + 2 * WIDEST) } else { line_end };
+        let secrets: Vec<_> = secrets.iter().filter(|s| s.start < to && s.end > from).collect();
         let mut shown = String::new();
         let (mut shown_start, mut shown_end) = (None, None);
+        let mut hiding = false;
         for (at, c) in text[from..to].char_indices() {
-            if from + at >= start && shown_start.is_none() {
-                shown_start = Some(shown.len());
+            let at = from + at;
+            let hidden = secrets.iter().any(|s| (s.start..s.end).contains(&at));
+            // The one mark of a secret stands for each of its characters, so a place inside it begins at the mark.
+            let here = if hidden && hiding { shown.len() - HIDDEN.len_utf8() } else { shown.len() };
+            if at >= start && shown_start.is_none() {
+                shown_start = Some(here);
             }
-            if from + at >= end && shown_end.is_none() {
-                shown_end = Some(shown.len());
+            if at >= end && shown_end.is_none() {
+                shown_end = Some(if hidden && hiding { shown.len() } else { here });
             }
+            let again = hidden && hiding;
+            hiding = hidden;
             match c {
+                _ if again => {}
+                _ if hidden => shown.push(HIDDEN),
                 '\t' => shown.push_str("  "),
                 c if is_unseen(c) => shown.push('\u{fffd}'),
                 c => shown.push(c),
@@ -118,6 +135,36 @@ error[spec/unknown-key]: there is no key `naem`
 m.yaml: 1 error, 0 warnings
 ";
         assert_eq!(drawn, expected);
+    }
+
+    #[test]
+    fn a_secret_is_not_drawn_wherever_the_fault_is() {
+        let source = Source { name: "m".into(), text: "{ naem: x, password_hash: hunter2, b: 1 }\n".into() };
+        let at = |word: &str| {
+            let start = source.text.find(word).unwrap();
+            Span { start, end: start + word.len() }
+        };
+        let cases = [("naem", 2, 4), ("hunter2", 26, 1), ("ter", 26, 1), ("b", 29, 1), ("2, b", 26, 4)];
+        for (word, from, wide) in cases {
+            let mut report = Report::default();
+            report.secret(at("hunter2"));
+            report.error("x/y", at(word), "m", "");
+            let drawn = super::human(&report, &source, false);
+            let expected =
+                format!("1 | {{ naem: x, password_hash: …, b: 1 }}\n  | {}{}\n", " ".repeat(from), "^".repeat(wide));
+            assert!(drawn.contains(&expected), "{word}:\n{drawn}");
+        }
+    }
+
+    #[test]
+    fn more_faults_than_anyone_reads_are_counted() {
+        let source = Source { name: "m".into(), text: "x".into() };
+        let mut report = Report::default();
+        for n in 0..3000 {
+            report.error("x/y", Span { start: 0, end: 1 }, n.to_string(), "");
+        }
+        let drawn = super::human(&report, &source, false);
+        assert!(drawn.ends_with("\nm: 1000 errors, 0 warnings, and 2000 more that are not shown\n"));
     }
 
     #[test]

@@ -156,16 +156,46 @@ impl FromText for String {
     }
 }
 
+/// Nobody reads more faults than this, and a file made to have millions must not take hours.
+const MOST: usize = 1000;
+
 /// All the faults found so far.
 #[derive(Debug, Clone, Default)]
 pub struct Report {
     diagnostics: Vec<Diagnostic>,
+    errors: usize,
+    left_out: usize,
+    secrets: Vec<Span>,
 }
 
 impl Report {
-    /// Adds a fault.
+    /// Adds a fault. Beyond a thousand errors, or as many warnings, it is only counted.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        self.diagnostics.push(diagnostic);
+        let error = diagnostic.severity == Severity::Error;
+        let kept = if error { self.errors } else { self.diagnostics.len() - self.errors };
+        if kept < MOST {
+            self.errors += usize::from(error);
+            self.diagnostics.push(diagnostic);
+        } else {
+            self.left_out += 1;
+        }
+    }
+
+    /// Remembers a place whose text is drawn for nobody: a terminal is recorded, pasted and watched.
+    pub fn secret(&mut self, place: Span) {
+        self.secrets.push(place);
+    }
+
+    /// The places whose text is drawn for nobody.
+    #[must_use]
+    pub fn secrets(&self) -> &[Span] {
+        &self.secrets
+    }
+
+    /// How many faults were only counted.
+    #[must_use]
+    pub fn left_out(&self) -> usize {
+        self.left_out
     }
 
     /// Adds an error that has a place.

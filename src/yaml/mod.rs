@@ -3,6 +3,7 @@
 //! serde stops at the first fault of a file. So the text becomes a tree of [`Node`]s first, and a section of the spec
 //! reads itself from the tree through [`Fields`], which goes on after a fault. `section!` writes that reading.
 
+mod secret;
 mod text;
 
 pub use text::{emit, parse};
@@ -298,6 +299,12 @@ impl<'a> Fields<'a> {
             Some((_, node)) => T::read(node, report),
             None => Some(default()),
         }
+    }
+
+    /// Where a key stands; none when it is left out.
+    #[must_use]
+    pub fn place(&self, name: &str) -> Option<Span> {
+        self.pairs.iter().find(|(k, _)| k.name == name).map(|(k, _)| k.span)
     }
 
     /// Whether every key was known and stood once.

@@ -1,5 +1,6 @@
 //! Text to a tree of nodes with their places. The one user of the YAML crate, with `emit`.
 
+use super::secret;
 use super::{Key, Kind, Node};
 use crate::report::{Report, Span, shown};
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
@@ -100,18 +101,21 @@ pub fn parse(text: &str, report: &mut Report) -> Option<Node> {
         merge_keys: serde_yaml::options::MergeKeyPolicy::Error,
         reject_unsupported_tags: true,
         with_snippet: false,
-        budget: serde_yaml::budget! { max_depth: 64, max_nodes: 250_000, max_anchors: 0, max_aliases: 0 },
+        budget: serde_yaml::budget! { max_depth: 64, max_nodes: 10_000, max_anchors: 0, max_aliases: 0 },
     };
     match serde_yaml::from_str_with_options::<serde_yaml::Spanned<Raw>>(text, options) {
         Ok(raw) => {
-            let mut node = convert(raw);
-            if let (Kind::Map(_) | Kind::List(_), Some(at)) = (&node.kind, text.find(|c: char| !c.is_whitespace())) {
-                node.span = Span { start: at, end: at + 1 };
+            let mut node = convert(text, raw);
+            // What is wrong with the whole is shown at its first character; a file of comments only has no other place.
+            if let Some((at, c)) = text.char_indices().find(|(_, c)| !c.is_whitespace()) {
+                node.span = Span { start: at, end: at + c.len_utf8() };
             }
+            secret::hide(&node, report);
             refuse_tabs(text, &node, report);
             Some(node)
         }
         Err(error) => {
+            secret::hide_in_text(text, report);
             let (message, help) = words(&error.to_string());
             report.error("spec/not-yaml", place(text, &error), message, help);
             None
@@ -131,7 +135,8 @@ fn place(text: &str, error: &serde_yaml::Error) -> Span {
         },
         |at| usize::try_from(at).unwrap_or(usize::MAX),
     );
-    Span { start, end: start.saturating_add(usize::try_from(span.len()).unwrap_or(1).clamp(1, 200)) }
+    let end = start.saturating_add(usize::try_from(span.len()).unwrap_or(1).clamp(1, 200));
+    within(text, Span { start, end })
 }
 
 // The crate speaks to developers; a person wants to know what to change.
@@ -165,26 +170,34 @@ fn words(error: &str) -> (String, &'static str) {
     (message.to_owned(), help)
 }
 
-fn span_of(location: serde_yaml::Location) -> Span {
+// The crate also points past the end, where something is missing.
+fn within(text: &str, span: Span) -> Span {
+    let end = span.end.min(text.len());
+    Span { start: span.start.min(end), end }
+}
+
+fn span_of(text: &str, location: serde_yaml::Location) -> Span {
     let span = location.span();
     let start = span.byte_offset().and_then(|v| usize::try_from(v).ok()).unwrap_or(0);
     let len = span.byte_len().and_then(|v| usize::try_from(v).ok()).unwrap_or(1).max(1);
-    Span { start, end: start + len }
+    within(text, Span { start, end: start.saturating_add(len) })
 }
 
-fn convert(raw: serde_yaml::Spanned<Raw>) -> Node {
-    let mut span = span_of(raw.referenced);
+fn convert(text: &str, raw: serde_yaml::Spanned<Raw>) -> Node {
+    let mut span = span_of(text, raw.referenced);
     let kind = match raw.value {
         Raw::Null => Kind::Null,
         Raw::Bool(v) => Kind::Bool(v),
         Raw::Int(v) => Kind::Int(v),
         Raw::Float => Kind::Float,
         Raw::Text(v) => Kind::Text(v),
-        Raw::List(items) => Kind::List(items.into_iter().map(convert).collect()),
+        Raw::List(items) => Kind::List(items.into_iter().map(|item| convert(text, item)).collect()),
         Raw::Map(pairs) => Kind::Map(
             pairs
                 .into_iter()
-                .map(|(key, value)| (Key { span: span_of(key.referenced), name: key.value }, convert(value)))
+                .map(|(key, value)| {
+                    (Key { span: span_of(text, key.referenced), name: key.value }, convert(text, value))
+                })
                 .collect(),
         ),
     };

@@ -1,1 +1,291 @@
-//! later
+//! Hostile values in every place of a spec are refused where they stand, or inert in every file that they reach.
+#![expect(clippy::disallowed_methods, reason = "the targets' own parsers are run here")]
+
+mod raw;
+mod secret;
+mod values;
+
+use crate::support::bake;
+use hardtack::archive::tree::Tree;
+use hardtack::facts::Facts;
+use hardtack::hurdle::MANUALS;
+use hardtack::report::{Report, Source, human, is_unseen, json};
+use hardtack::spec::{self, Spec};
+use hardtack::yaml::Described;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::io::Write;
+use std::process::{Command, Stdio};
+use values::VALUES;
+
+const KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5";
+const OTHER_KEY: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINVF2WZPECVcdRoevBucle7zILfCV54V2+J81fuAy4pL";
+const HASH: &str =
+    "$6$rounds=5000$c2FsdHNhbHQ$sZ3RpSYCn/HxLDo/2BHAHGfBsl2iN2d9TtGQc6aZdBAsPMoyj2omFU0sksdyGRuivUr4FplTIxR3AsoV4XigP1";
+
+/// A spec that uses every key of every section. JSON is YAML, so its quoting is right whatever falls into it.
+fn whole() -> Value {
+    json!({
+        "hardtack": 1, "name": "web01", "image": "debian-12",
+        "hurdles": {
+            "accounts": { "root": "locked", "people": [
+                { "name": "ines", "keys": [format!("from=\"10.0.0.0/8\",no-pty {KEY} ines@laptop")],
+                  "sudo": "with-password", "password_hash": HASH, "groups": ["adm"] },
+                { "name": "joris", "keys": [format!("{OTHER_KEY} joris")], "groups": ["adm", "systemd-journal"] },
+            ]},
+            "ssh": { "port": 222, "root_login": false, "password_login": false, "allow_users": ["ines", "joris"],
+                "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern" },
+            "sysctl": { "baseline": "sound", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
+            "firewall": { "policy": "drop", "ipv6": "same", "outbound": "open", "allow": [
+                { "service": "ssh", "from": ["10.20.0.0/16", "2001:db8:20::/48"] },
+                { "services": ["http", "https"], "after": "provisioning" },
+                { "ports": ["8000-8010", "9000"], "protocol": "tcp", "interface": "eth0" },
+            ]},
+        },
+        "deliver": ["cloud-init"],
+    })
+}
+
+/// Every place of a value: its path of keys and positions.
+fn places(value: &Value, path: &str, leaves: &mut Vec<String>, keys: &mut Vec<String>) {
+    match value {
+        Value::Object(pairs) => {
+            for (key, value) in pairs {
+                let path = format!("{path}/{}", key.replace('~', "~0").replace('/', "~1"));
+                keys.push(path.clone());
+                places(value, &path, leaves, keys);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().enumerate().for_each(|(at, item)| places(item, &format!("{path}/{at}"), leaves, keys));
+        }
+        _ => leaves.push(path.to_owned()),
+    }
+}
+
+/// One way of spoiling the spec: where, with what, and what comes of it.
+struct Case {
+    place: String,
+    value: String,
+    spec: Value,
+}
+
+fn all_cases() -> Vec<Case> {
+    let (mut leaves, mut keys) = (Vec::new(), Vec::new());
+    places(&whole(), "", &mut leaves, &mut keys);
+    let mut cases = Vec::new();
+    let values = VALUES.iter().map(|v| (*v).to_owned()).chain([
+        format!("{KEY} $(x) 'y' \"z\" # %u {{{{ 7*7 }}}} HARDTACK *a &b !c"),
+        format!("command=\"/bin/sh -c 'touch /tmp/pwn; $(x) `y`'\" {KEY} \u{1f600}"),
+    ]);
+    for value in values {
+        for place in &leaves {
+            let mut spec = whole();
+            *spec.pointer_mut(place).unwrap() = Value::from(value.as_str());
+            cases.push(Case { place: place.clone(), value: value.clone(), spec });
+        }
+        for place in &keys {
+            let mut spec = whole();
+            let (parent, key) = place.rsplit_once('/').unwrap();
+            let map = spec.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
+            let moved = map.remove(key).unwrap();
+            map.insert(value.clone(), moved);
+            cases.push(Case { place: format!("{place} (key)"), value: value.clone(), spec });
+        }
+        // A name that two sections share stays one name.
+        for shared in ["ines", "adm"] {
+            let quoted = |text: &str| Value::from(text).to_string();
+            let text = whole().to_string().replace(&quoted(shared), &quoted(&value));
+            cases.push(Case {
+                place: format!("every {shared}"),
+                value: value.clone(),
+                spec: serde_json::from_str(&text).unwrap(),
+            });
+        }
+    }
+    cases
+}
+
+/// Reads and plans; what is refused must be refused at a place, in words that a terminal can take.
+#[track_caller]
+fn taken(text: &str, about: &str) -> bool {
+    let source = Source { name: "hostile.yaml".to_owned(), text: text.to_owned() };
+    let mut report = Report::default();
+    let spec = spec::read(&source, &mut report);
+    let planned = spec.is_some_and(|spec| {
+        let facts = Facts::load(spec.image.0).unwrap();
+        spec::plan(&spec, &facts, &mut report).unwrap_or_else(|e| panic!("{about}: {e}")).is_some()
+    });
+    assert_eq!(planned, !report.has_errors(), "{about}: refused without a word");
+    for d in report.sorted() {
+        let span = d.span.unwrap_or_else(|| panic!("{about}: {} has no place", d.code));
+        assert!(span.start <= span.end && span.end <= text.len(), "{about}: {} is at {span:?}", d.code);
+        assert!(!d.message.is_empty(), "{about}: {}", d.code);
+    }
+    let drawn = human(&report, &source, false);
+    let odd = drawn.chars().find(|c| *c != '\n' && is_unseen(*c));
+    assert_eq!(odd, None, "{about}: {drawn}");
+    let faults = report.sorted().len();
+    assert!(drawn.len() <= 2048 * (faults + 1), "{about}: {} bytes for {faults} faults", drawn.len());
+    assert_eq!(json(&report, &source).lines().count(), faults, "{about}");
+    planned
+}
+
+#[test]
+fn the_spoiled_spec_uses_every_key_that_there_is() {
+    let mut keys = Vec::new();
+    places(&whole(), "", &mut Vec::new(), &mut keys);
+    let written: BTreeSet<_> = keys.iter().filter_map(|k| k.rsplit('/').next()).collect();
+    let fields = MANUALS.iter().flat_map(|m| m.fields.iter().chain(m.parts.iter().flat_map(|p| p.fields)));
+    for field in fields.chain(Spec::FIELDS) {
+        assert!(written.contains(field.name), "{} is not in the spec that is spoiled here", field.name);
+    }
+    assert!(taken(&whole().to_string(), "unspoiled"));
+}
+
+#[test]
+fn a_hostile_value_is_refused_at_its_place_or_inert() {
+    let plain = bake(&whole().to_string(), None, &|_| {}).0;
+    let (mut accepted, mut trees) = (Vec::new(), Vec::new());
+    for case in all_cases() {
+        let text = case.spec.to_string();
+        if taken(&text, &format!("{:?} at {}", case.value, case.place)) {
+            trees.push(bake(&text, None, &|_| {}).0);
+            accepted.push(case);
+        }
+    }
+    // A list of nothing but refusals would say nothing of the files.
+    for place in ["/name", "/hurdles/accounts/people/0/keys/0", "/hurdles/sysctl/set/net.core.somaxconn", "every ines"]
+    {
+        assert!(accepted.iter().any(|c| c.place == place), "nothing was taken at {place}");
+    }
+    let data = |tree: &Tree| String::from_utf8(tree.get("cloud-init/user-data").unwrap().data.clone()).unwrap();
+    let documents: Vec<_> = std::iter::once(&plain).chain(&trees).map(data).collect();
+    let read = as_cloud_init_reads(&documents);
+    let mut scripts = BTreeSet::new();
+    let mut drop_ins = BTreeSet::new();
+    for ((case, tree), user_data) in accepted.iter().zip(&trees).zip(&read[1..]) {
+        let about = format!("{:?} at {}", case.value, case.place);
+        judge_user_data(case, user_data, &read[0], &about);
+        judge_rootfs(case, tree, &plain, &about, &mut scripts, &mut drop_ins);
+        scripts.insert(user_data["bootcmd"][0].as_str().unwrap().to_owned());
+    }
+    for script in scripts {
+        crate::matrix::content("sh", &["-n"], &script);
+    }
+    drop_ins.iter().for_each(|drop_in| sshd_takes(drop_in));
+}
+
+// One process for all of them: starting Python takes longer than reading.
+fn as_cloud_init_reads(documents: &[String]) -> Vec<Value> {
+    let program = "import json, sys, yaml\n\
+        print(json.dumps([yaml.load(d, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader)) for d in json.load(sys.stdin)]))";
+    let mut python = Command::new("/usr/bin/python3")
+        .args(["-c", program])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("python3, with python3-yaml");
+    let mut stdin = python.stdin.take().unwrap();
+    let text = serde_json::to_vec(documents).unwrap();
+    let writer = std::thread::spawn(move || stdin.write_all(&text).unwrap());
+    let done = python.wait_with_output().unwrap();
+    writer.join().unwrap();
+    assert!(done.status.success(), "a document is not YAML for Python");
+    serde_json::from_slice(&done.stdout).unwrap()
+}
+
+/// What the spec means, found in the user-data; the rest is as it was.
+#[track_caller]
+fn judge_user_data(case: &Case, read: &Value, plain: &Value, about: &str) {
+    let keys = |v: &Value| v.as_object().unwrap().keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(read), keys(plain), "{about}");
+    let text = |place: &str| case.spec.pointer(place).cloned().unwrap_or_default();
+    assert_eq!(read["hostname"], text("/name"), "{about}");
+    for list in ["bootcmd", "runcmd", "users", "write_files"] {
+        let count = |v: &Value| v[list].as_array().unwrap().len();
+        assert_eq!(count(read), count(plain), "{about}: {list}");
+    }
+    for name in ["ssh_pwauth", "disable_root", "manage_etc_hosts", "runcmd"] {
+        assert_eq!(read[name], plain[name], "{about}");
+    }
+    let mut people = case.spec.pointer("/hurdles/accounts/people").unwrap().as_array().unwrap().clone();
+    people.sort_by_key(|p| p["name"].as_str().unwrap().to_owned());
+    for (user, person) in read["users"].as_array().unwrap().iter().zip(&people) {
+        let sudo = person["sudo"] == "with-password";
+        let mut wanted = json!({
+            "name": person["name"], "shell": "/bin/bash", "groups": person["groups"], "lock_passwd": !sudo,
+            "ssh_authorized_keys": person["keys"],
+        });
+        if sudo {
+            wanted["hashed_passwd"] = person["password_hash"].clone();
+            wanted["sudo"] = "ALL=(ALL:ALL) ALL".into();
+        }
+        assert_eq!(*user, wanted, "{about}");
+    }
+    let fixed = |v: &Value| {
+        let files = v["write_files"].as_array().unwrap();
+        files.iter().map(|f| json!([f["path"], f["owner"], f["permissions"]])).collect::<Vec<_>>()
+    };
+    assert_eq!(fixed(read), fixed(plain), "{about}");
+    let script = |v: &Value| v["bootcmd"][0].as_str().unwrap().lines().count();
+    assert_eq!(script(read), script(plain), "{about}: bootcmd");
+}
+
+/// The same files, with as many lines; a line that is another one has the value in it, or a digest.
+#[track_caller]
+fn judge_rootfs(
+    case: &Case,
+    tree: &Tree,
+    plain: &Tree,
+    about: &str,
+    scripts: &mut BTreeSet<String>,
+    drop_ins: &mut BTreeSet<String>,
+) {
+    let names = |tree: &Tree| tree.iter().map(|(name, _)| name.to_owned()).collect::<Vec<_>>();
+    assert_eq!(names(tree), names(plain), "{about}");
+    // As the types write it: blanks of a kernel parameter are one.
+    let value = case.value.split_whitespace().collect::<Vec<_>>().join(" ");
+    for (name, entry) in tree.iter().filter(|(name, _)| name.starts_with("rootfs/")) {
+        let before = plain.get(name).unwrap();
+        if entry.data == before.data {
+            continue;
+        }
+        let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
+        let (now, then) = (text(&entry.data), text(&before.data));
+        // Another network makes another rule.
+        if !case.place.contains("/from/") {
+            assert_eq!(now.lines().count(), then.lines().count(), "{about}: {name}\n{now}");
+        }
+        let was: BTreeSet<_> = then.lines().collect();
+        for line in now.lines().filter(|l| !was.contains(l)) {
+            let digest = line.starts_with("digest=") || name.ends_with("/files.sha256");
+            // A key reaches no file but the user-data.
+            let lower = !case.place.contains("/keys/") && line.to_lowercase().contains(&value.to_lowercase());
+            assert!(digest || lower, "{about}: {name} now says {line:?}");
+        }
+        if now.starts_with("#!/bin/sh") || name.contains("/hardtack/") && name.contains(".d/") {
+            scripts.insert(now);
+        } else if name.ends_with("00-hardtack.conf") {
+            drop_ins.insert(now);
+        }
+    }
+}
+
+#[track_caller]
+fn sshd_takes(drop_in: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (key, config) = (folder.path().join("key"), folder.path().join("config"));
+    let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f"]).arg(&key).status().unwrap();
+    assert!(made.success());
+    std::fs::write(&config, format!("HostKey {}\n{drop_in}", key.display())).unwrap();
+    std::fs::create_dir_all("/run/sshd").unwrap();
+    let done = Command::new("/usr/sbin/sshd").args(["-T", "-f"]).arg(&config).output().expect("openssh-server");
+    assert!(done.status.success(), "{}\n{drop_in}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8(done.stdout).unwrap().to_lowercase();
+    for keyword in ["allowusers", "allowgroups"] {
+        let asked = drop_in.to_lowercase().lines().find_map(|l| l.strip_prefix(keyword).map(str::to_owned)).unwrap();
+        let effective: Vec<_> = said.lines().filter_map(|l| l.strip_prefix(keyword)?.strip_prefix(' ')).collect();
+        assert_eq!(effective, asked.split_whitespace().collect::<Vec<_>>(), "{drop_in}");
+    }
+}
