@@ -1,5 +1,5 @@
 # hardtack, templates/ssh/apply.sh: the drop-in takes effect only when sshd itself agrees with it, word for word.
-# A list with an empty element passes `sshd -t` and loses its tail, so what holds in the end is compared as well.
+# A list that lost an element, or got one too many, passes `sshd -t`: so what holds in the end is compared as well.
 sshd={{ sshd }}
 if [ ! -e "$sshd" ] && [ -n "${missing-}" ]; then
     echo "ssh: there is no sshd yet"

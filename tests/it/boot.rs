@@ -203,10 +203,9 @@ fn a_rule_left_out_and_a_drop_in_that_sorts_first_are_seen() {
 
 #[test]
 fn sshd_is_asked_before_the_drop_in_takes_effect() {
-    // An empty element in a list: `sshd -t` is content, and sshd forgets the rest (R50). The machine itself refuses it,
-    // falls back to keys only, is not sealed, and opens nothing but ssh.
-    let outcome =
-        judged(&|plan| replace(plan, DROP_IN, "hmac-sha2-512-etm@openssh.com,", "hmac-sha2-512-etm@openssh.com,,"));
+    // `sshd -t` is content with this list, and it is not the one of the spec (R50). The machine itself refuses it, falls
+    // back to keys only, is not sealed, and opens nothing but ssh.
+    let outcome = judged(&|plan| replace(plan, DROP_IN, "MACs hmac-sha2-512-etm@openssh.com,", "MACs hmac-sha1,"));
     let red =
         ["delivery/sealed", "delivery/cloud-init-done", "ssh/effective-macs", "firewall/wire-tcp-5432-10.20.0.205"];
     names(
