@@ -2,7 +2,7 @@
 
 use super::load::{self, Loaded};
 use super::{Stop, USAGE, WELL, environment, new, terminal};
-use crate::archive::tree::Tree;
+use crate::archive::tree::{Tree, WriteError};
 use crate::delivery::{self, Payload};
 use crate::plan::proof::Proof;
 use std::path::{Path, PathBuf};
@@ -52,7 +52,13 @@ fn is_bundle(dir: &Path) -> bool {
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.bundle", baked.loaded.plan.name)));
-    baked.tree.write(&dir, &is_bundle).map_err(|e| Stop::Because(USAGE, e.to_string()))?;
+    baked.tree.write(&dir, &is_bundle).map_err(|e| match &e {
+        WriteError::Failed { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {
+            Stop::Because(USAGE, e.to_string())
+        }
+        WriteError::InTheWay { .. } => Stop::Because(USAGE, e.to_string()),
+        _ => Stop::world(e),
+    })?;
     terminal::out(&format!(
         "{}: {} files for {} on {}, bundle {}\n",
         dir.display(),

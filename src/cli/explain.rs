@@ -8,7 +8,7 @@ use crate::plan::lints;
 use crate::plan::proof::{Proof, SeenFrom};
 use crate::report::{FromText, Lint, Report, Source, did_you_mean};
 use crate::spec::Spec;
-use crate::yaml::{Described, FieldDoc};
+use crate::yaml::{self, Described, FieldDoc};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
@@ -18,7 +18,7 @@ pub(super) struct Args {
 
 /// Every lint there is.
 pub(super) fn lints() -> impl Iterator<Item = &'static Lint> {
-    lints::ALL.iter().chain(MANUALS.iter().flat_map(|m| m.lints))
+    yaml::FAULTS.iter().chain(lints::ALL).chain(MANUALS.iter().flat_map(|m| m.lints))
 }
 
 fn fields(out: &mut String, fields: &[FieldDoc]) {

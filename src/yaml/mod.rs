@@ -8,7 +8,7 @@ mod text;
 
 pub use text::{emit, parse};
 
-use crate::report::{FromText, Report, Span, did_you_mean, shown};
+use crate::report::{FromText, Lint, Report, Severity, Span, did_you_mean, shown};
 use std::collections::BTreeMap;
 use std::ops::Deref;
 
@@ -90,6 +90,90 @@ impl Kind {
         }
     }
 }
+
+/// What can be wrong with any spec, before a hurdle looks at it. For `list` and `explain`.
+pub const FAULTS: &[Lint] = &[
+    Lint {
+        code: "spec/byte-order-mark",
+        severity: Severity::Error,
+        finds: "a byte order mark before the first character",
+        why: "other readers of YAML ignore a file that begins with one, without a word",
+        instead: "save the file as UTF-8 without it",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/empty",
+        severity: Severity::Error,
+        finds: "a file with nothing in it",
+        why: "there is no machine in it",
+        instead: "begin with what `hardtack new` prints",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/not-yaml",
+        severity: Severity::Error,
+        finds: "text that is no YAML, or YAML that a spec does not use: anchors, merge keys, tags, a second document",
+        why: "what another reader would make of it is not what you see",
+        instead: "write plain keys, lists and values",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/tab",
+        severity: Severity::Error,
+        finds: "a tab used for indentation",
+        why: "YAML forbids it, and every editor shows it differently",
+        instead: "use spaces",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/unknown-key",
+        severity: Severity::Error,
+        finds: "a key that nobody reads",
+        why: "a misspelt key would leave the machine as it is, and nobody would notice",
+        instead: "the key that the message proposes; `hardtack explain SECTION` shows all",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/duplicate-key",
+        severity: Severity::Error,
+        finds: "a key that stands twice in one mapping",
+        why: "one of the two would be lost",
+        instead: "keep one of them",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/missing-key",
+        severity: Severity::Error,
+        finds: "a key that must be there and is not",
+        why: "there is no sound default for it",
+        instead: "add the key",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/wrong-type",
+        severity: Severity::Error,
+        finds: "a value of another shape than the key takes: text for a number, one value for a list",
+        why: "guessing is how `no` becomes false and 0644 becomes 420",
+        instead: "write the shape that the message names",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/bad-value",
+        severity: Severity::Error,
+        finds: "a value that its target could misread, or that cannot be what it should be",
+        why: "it would break the file that it lands in, or be ignored there",
+        instead: "what the message proposes",
+        refs: &["hardtack explain spec"],
+    },
+    Lint {
+        code: "spec/out-of-range",
+        severity: Severity::Error,
+        finds: "a number beyond what it counts",
+        why: "no machine could follow it",
+        instead: "a number in the range that the message names",
+        refs: &["hardtack explain spec"],
+    },
+];
 
 /// Something that a spec can hold.
 pub trait Read: Sized {

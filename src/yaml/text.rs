@@ -241,5 +241,7 @@ fn refuse_tabs(text: &str, node: &Node, report: &mut Report) {
 /// # Errors
 /// A value that YAML cannot hold; a bug of ours.
 pub fn emit<T: serde::Serialize>(value: &T) -> Result<String, String> {
-    serde_yaml::to_string(value).map_err(|e| e.to_string())
+    // No folding: a key that is cut at its blanks is the same to a parser, but nobody finds it again with grep.
+    let options = serde_yaml::ser_options! { folded_wrap_chars: usize::MAX };
+    serde_yaml::to_string_with_options(value, options).map_err(|e| e.to_string())
 }

@@ -73,6 +73,11 @@ fn every_annotated_spec_is_judged_as_annotated() {
     }
     assert!(!update, "rewritten; read the diff, and run again without UPDATE");
     assert!(bad.is_empty(), "{}", bad.join("\n"));
+    for line in seen.lines().filter(|l| is_mark(l)) {
+        let code = line.split(['[', ']']).nth(1).unwrap();
+        let explained = hardtack().args(["explain", code]).output().unwrap();
+        assert!(explained.status.success(), "nothing explains {code}");
+    }
     for lint in MANUALS.iter().flat_map(|m| m.lints).chain(lints::ALL) {
         assert!(seen.contains(&format!("[{}]", lint.code)), "no sample in tests/lints shows {}", lint.code);
     }
