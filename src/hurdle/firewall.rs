@@ -171,7 +171,17 @@ pub const LINTS: &[Lint] = &[OPENS_NOTHING, CLEAR_TEXT, SSH_LATE, EVERYTHING];
 /// The sections inside.
 pub const PARTS: &[Part] = &[Part { place: "firewall.allow[]", doc: Allow::DOC, fields: Allow::FIELDS }];
 
-const CLEAR: [u16; 8] = [20, 21, 23, 69, 512, 513, 514, 5900];
+// ftp, telnet, rlogin, rsh, rexec and vnc; tftp, which asks for no password at all.
+const CLEAR: [(Transport, u16); 8] = [
+    (Transport::Tcp, 20),
+    (Transport::Tcp, 21),
+    (Transport::Tcp, 23),
+    (Transport::Udp, 69),
+    (Transport::Tcp, 512),
+    (Transport::Tcp, 513),
+    (Transport::Tcp, 514),
+    (Transport::Tcp, 5900),
+];
 const UNIT: &str = "hardtack-firewall.service";
 const RULES: &str = "/etc/hardtack/firewall";
 
@@ -280,7 +290,7 @@ impl Hurdle for Firewall {
                 report.push(SSH_LATE.at(after.span, "ssh would stay shut until the first boot has succeeded"));
             }
             for ports in &allow.ports {
-                if let Some(clear) = CLEAR.iter().find(|p| ports.contains(**p)) {
+                if let Some((_, clear)) = CLEAR.iter().find(|(t, p)| *t == *allow.protocol && ports.contains(*p)) {
                     report.push(
                         CLEAR_TEXT
                             .at(ports.span, format!("port {clear} is a service that sends passwords in the clear")),

@@ -2,6 +2,7 @@
 
 use super::{Hurdle, Part, Trouble, proof};
 use crate::facts::{Facts, Unknown};
+use crate::plan::lints::way_in;
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::Ports;
 use crate::plan::proof::{Check, Credential, Login, Proof};
@@ -396,6 +397,14 @@ impl Hurdle for Ssh {
                     statement,
                     attempt(name.as_str(), Credential::ItsPassword, false),
                 ));
+            } else if let (Some(account), Some(logins)) = (plan.accounts.get(name), &plan.logins)
+                && account.password.is_some()
+                && way_in(logins, name, account)
+            {
+                // The spec wants it, so it must work.
+                let statement = format!("the right password lets {name} in");
+                let check = attempt(name.as_str(), Credential::ItsPassword, true);
+                proofs.push(proof("ssh", &format!("password-taken-for-{name}"), &["sshd_config(5)"], statement, check));
             }
         }
         Ok(proofs)

@@ -84,7 +84,10 @@ pub fn lint(plan: &Plan, report: &mut Report) {
         }
     }
     for (group, span) in &logins.groups {
-        if !plan.accounts.iter().any(|(name, a)| a.groups.contains(group) || name.as_str() == group.as_str()) {
+        let is_root = group.as_str() == "root" && logins.root;
+        if !is_root
+            && !plan.accounts.iter().any(|(name, a)| a.groups.contains(group) || name.as_str() == group.as_str())
+        {
             report.push(EMPTY_GROUP.at(*span, format!("members of `{group}` may log in, but nobody is in it")));
         }
     }

@@ -7,6 +7,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The network that the prober plays: set aside for measuring (RFC 2544), so that a spec hardly names it.
 pub const LINK4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24);
+/// The machine's address on that network.
+pub const MACHINE4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
 /// A neighbour of the machine on that network.
 pub const NEIGHBOUR4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 77);
 /// The same neighbour, link-local.
@@ -146,6 +148,8 @@ impl Cidr {
         // Neither the network's own address, nor its router's likely one, nor broadcast.
         let step = if spare >= 4 { 5 + u32::from(number) % ((1 << spare.min(8)) - 8) } else { u32::from(spare >= 2) };
         match net.network() {
+            // Not the machine itself, where a spec names the very network that the prober plays.
+            IpAddr::V4(a) if u32::from(a).wrapping_add(step) == u32::from(MACHINE4) => IpAddr::V4(NEIGHBOUR4),
             IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from(u32::from(a).wrapping_add(step))),
             IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from(u128::from(a).wrapping_add(u128::from(step)))),
         }

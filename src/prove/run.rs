@@ -155,9 +155,7 @@ fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<
     std::fs::write(&path, data).context("could not write the seed")?;
     let mut config = Config::new(job.image, job.start, job.accelerator.clone());
     config.seed = Some(path);
-    if wants_eth0(job.proofs) {
-        config.kernel_line.push("net.ifnames=0".to_owned());
-    }
+    config.card = card(job.proofs);
     let vm = Vm::start(&config)?;
     let lan = Lan::connect(&vm.wire(), Network::default()).context("could not connect the machine's network")?;
     let guest = Guest::connect(&vm)?;
@@ -171,11 +169,12 @@ fn boot_and_judge(job: &Job, which: Which, send: &Sender<Event>) -> Result<(Vec<
     Ok((judgements, cpu))
 }
 
-// The kernel's own names are eth0, eth1 …; a rule that names one is proved on a machine that has it.
-fn wants_eth0(proofs: &[Proof]) -> bool {
-    proofs
-        .iter()
-        .any(|p| matches!(&p.check, Check::Wire(k) if k.interface.as_deref().is_some_and(|i| i.starts_with("eth"))))
+// The machine has one card, called as the first rule that names one calls it.
+fn card(proofs: &[Proof]) -> Option<String> {
+    proofs.iter().find_map(|p| match &p.check {
+        Check::Wire(knock) => knock.interface.clone(),
+        _ => None,
+    })
 }
 
 fn last_lines(console: &str) -> String {

@@ -2,10 +2,11 @@
 mod accelerator;
 mod arguments;
 mod budget;
+mod initrd;
 mod qmp;
 
 use std::ffi::OsString;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -51,6 +52,8 @@ pub struct Config {
     /// The seed volume, VFAT or ISO 9660, attached as a read-only disk. Not as a CD-ROM: the cloud kernels of the images
     /// see an AHCI drive only after cloud-init has looked for its seed, and then nothing is configured (seen on Debian 12).
     pub seed: Option<PathBuf>,
+    /// What the machine calls its network card; none is whatever it comes to call it.
+    pub card: Option<String>,
     /// The hardware address of the network card.
     pub mac: [u8; 6],
     /// Whether a reboot of the guest starts it again; else QEMU ends.
@@ -72,6 +75,7 @@ impl Config {
             memory_mib: start.memory_mib,
             accelerator,
             seed: None,
+            card: None,
             mac: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56],
             reboot: true,
         }
@@ -81,7 +85,8 @@ impl Config {
         let mut all = arguments::machine(&self.accelerator);
         all.extend(arguments::cpu(&self.accelerator, &self.cpu));
         all.extend(arguments::memory(self.memory_mib));
-        all.extend(arguments::kernel(&self.kernel, &self.initrd, &self.kernel_line.join(" ")));
+        let initrd = if self.card.is_some() { place.initrd() } else { self.initrd.clone() };
+        all.extend(arguments::kernel(&self.kernel, &initrd, &self.kernel_line.join(" ")));
         all.extend(arguments::disk(&place.overlay()));
         all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume)));
         all.extend(arguments::console(&place.console()));
@@ -114,6 +119,10 @@ impl Place {
 
     fn overlay(&self) -> PathBuf {
         self.0.path().join("disk.qcow2")
+    }
+
+    fn initrd(&self) -> PathBuf {
+        self.0.path().join("initrd")
     }
 
     fn console(&self) -> PathBuf {
@@ -159,6 +168,12 @@ impl Vm {
             .args([disk.as_os_str(), place.overlay().as_os_str()])
             .deadline(Duration::from_secs(60))
             .output()?;
+        if let Some(name) = &config.card {
+            let own =
+                fs::read(&config.initrd).with_context(|| format!("could not read {}", config.initrd.display()))?;
+            fs::write(place.initrd(), initrd::with_card_named(&own, config.mac, name))
+                .context("could not write the initial RAM disk")?;
+        }
         let mut running = Program::new(QEMU).args(config.arguments(&place)).without_farewell().start(&place.log())?;
         // A host under load may take seconds to get there; a QEMU that cannot start says so at once.
         let started = Instant::now();
@@ -258,6 +273,7 @@ mod tests {
             memory_mib: 64,
             accelerator: Accelerator::Tcg { why: "a test".into() },
             seed: None,
+            card: None,
             mac: [0x52, 0x54, 0, 0, 0, 1],
             reboot: true,
         }

@@ -22,6 +22,7 @@ mod sweep;
 #[cfg(test)]
 mod tests;
 
+use crate::plan::net::{LINK4, MACHINE4};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write};
@@ -61,8 +62,8 @@ pub struct Network {
 impl Default for Network {
     fn default() -> Network {
         Network {
-            guest4: Ipv4Addr::new(198, 18, 0, 10),
-            prefix4: 24,
+            guest4: MACHINE4,
+            prefix4: LINK4.prefix_len(),
             router4: Ipv4Addr::new(198, 18, 0, 1),
             prefix6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 0),
             seed: 1,
