@@ -26,26 +26,40 @@ pub fn listen(knocks: &[&Knock]) -> String {
 pub const HUSH: &str =
     "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* /run/hardtack-prove/heard\n";
 
-// Dual-stack sockets; says which ports it has and which were taken.
+// A socket for each family on every address; where one of the machine's own holds a port on another address only (a
+// resolver on 127.0.0.53, say), on each address of its cards. Says which ports it has and which were taken.
 const LISTENER: &str = r#"
 import selectors, socket, sys, os
 sel, said = selectors.DefaultSelector(), []
+cards = [a for a in (l.split() for l in os.popen("ip -o addr show up")) if a[1] != "lo" and a[2] in ("inet", "inet6")]
+
+def listen(proto, family, address):
+    s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
+    if family == socket.AF_INET6:
+        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    if proto == "tcp":
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    s.bind(address)
+    if proto == "tcp":
+        s.listen(64)
+    sel.register(s, selectors.EVENT_READ, proto)
+
 for word in sys.argv[1:]:
     proto, port = word.split(":")
-    for family, any_ in ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0")):
+    for family, name, any_ in ((socket.AF_INET6, "inet6", "::"), (socket.AF_INET, "inet", "0.0.0.0")):
         try:
-            s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
-            if family == socket.AF_INET6:
-                s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            if proto == "tcp":
-                s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            s.bind((any_, int(port)))
-            if proto == "tcp":
-                s.listen(64)
-            sel.register(s, selectors.EVENT_READ, proto)
+            listen(proto, family, (any_, int(port)))
             said.append(word + " listening")
         except OSError as e:
             said.append(word + " " + str(e))
+            for card in cards:
+                try:
+                    host = card[3].split("/")[0] + ("%" + card[1] if card[3].startswith("fe80") else "")
+                    if card[2] == name:
+                        listen(proto, family, socket.getaddrinfo(host, int(port), family)[0][4])
+                        said.append(word + " listening at " + host)
+                except OSError as e:
+                    said.append(word + " " + str(e))
 with open("/run/hardtack-prove/listening.new", "w") as f:
     f.write("\n".join(said) + "\n")
 os.rename("/run/hardtack-prove/listening.new", "/run/hardtack-prove/listening")
