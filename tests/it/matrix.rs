@@ -96,14 +96,18 @@ fn the_kernel_takes_the_rules_and_says_them_back_word_for_word() {
 #[test]
 fn cloud_init_itself_finds_no_fault_in_the_user_data() {
     for (_, path) in samples() {
-        let (tree, _) = bake(&std::fs::read_to_string(&path).unwrap(), None, &|_| {});
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("user-data");
-        std::fs::write(&file, &tree.get("cloud-init/user-data").unwrap().data).unwrap();
-        let done =
-            Command::new("cloud-init").args(["schema", "--annotate", "-c"]).arg(&file).output().expect("cloud-init");
-        let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
-        assert!(done.status.success() && !said.to_lowercase().contains("deprecat"), "{said}");
+        let text = std::fs::read_to_string(&path).unwrap();
+        // Those that are never booted here are at least rendered, and held to the same schema.
+        for image in Facts::names() {
+            let (tree, _) = bake(&text, Some(image), &|_| {});
+            let folder = tempfile::tempdir().unwrap();
+            let file = folder.path().join("user-data");
+            std::fs::write(&file, &tree.get("cloud-init/user-data").unwrap().data).unwrap();
+            let done = Command::new("cloud-init").args(["schema", "--annotate", "-c"]).arg(&file).output();
+            let done = done.expect("cloud-init");
+            let said = format!("{}{}", String::from_utf8_lossy(&done.stdout), String::from_utf8_lossy(&done.stderr));
+            assert!(done.status.success() && !said.to_lowercase().contains("deprecat"), "{image}: {said}");
+        }
     }
 }
 
