@@ -296,6 +296,7 @@ impl Hurdle for Ssh {
         struct Holes {
             directives: Vec<Directive>,
             expected: Vec<String>,
+            port: u16,
             drop_in: String,
             sshd: String,
             unit: String,
@@ -311,6 +312,7 @@ impl Hurdle for Ssh {
         let holes = Holes {
             directives,
             expected,
+            port: self.port.0,
             drop_in: Self::drop_in(facts)?,
             sshd: facts.path("sshd")?.to_owned(),
             unit: facts.unit("sshd")?.to_owned(),

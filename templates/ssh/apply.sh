@@ -16,7 +16,11 @@ refuse() {
     # Its name sorts before every letter and digit, since what was refused may be another file that sorts before ours.
     mkdir -p {{ lib }}/refused
     mv -f "$drop_in" {{ lib }}/refused/
-    printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication >"$fallback"
+    # The port of the spec, since the firewall lets nobody in at another.
+    {
+        echo Port {{ port }}
+        printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication
+    } >"$fallback"
     chmod 0600 "$fallback"
     if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
     echo "ssh: refused, keys only and no root until this is mended: $1"

@@ -86,7 +86,12 @@ impl Config {
         all.extend(arguments::cpu(&self.accelerator, &self.cpu));
         all.extend(arguments::memory(self.memory_mib));
         let initrd = if self.card.is_some() { place.initrd() } else { self.initrd.clone() };
-        all.extend(arguments::kernel(&self.kernel, &initrd, &self.kernel_line.join(" ")));
+        let mut line = self.kernel_line.clone();
+        // A card that the kernel itself has called so is called anew in the root file system, unless nothing is.
+        if self.card.as_ref().is_some_and(|name| name.starts_with("eth")) {
+            line.push("net.ifnames=0".to_owned());
+        }
+        all.extend(arguments::kernel(&self.kernel, &initrd, &line.join(" ")));
         all.extend(arguments::disk(&place.overlay()));
         all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume)));
         all.extend(arguments::console(&place.console()));
