@@ -116,7 +116,6 @@ struct Directive {
     keyword: &'static str,
     /// The words after it.
     words: Vec<String>,
-    /// How often `sshd -T` says the keyword: a list of people is one line each.
     #[serde(skip)]
     refs: &'static [&'static str],
     #[serde(skip)]
@@ -124,7 +123,7 @@ struct Directive {
 }
 
 impl Directive {
-    /// What `sshd -T` says for it, a line each.
+    /// What `sshd -T` says for it, a line each: of a list of people, one line for each of them.
     fn effective(&self) -> Vec<String> {
         if matches!(self.keyword, "AllowUsers" | "AllowGroups") {
             self.words.clone()
