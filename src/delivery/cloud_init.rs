@@ -17,7 +17,9 @@ pub struct CloudInit;
 struct UserData<'a> {
     hostname: &'a str,
     manage_etc_hosts: &'static str,
-    ssh_pwauth: bool,
+    // Without the hurdle `ssh` nothing is asked of sshd, and cloud-init leaves it as the image has it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssh_pwauth: Option<bool>,
     disable_root: bool,
     bootcmd: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -128,7 +130,7 @@ impl CloudInit {
         let data = UserData {
             hostname: plan.name.as_str(),
             manage_etc_hosts: "localhost",
-            ssh_pwauth: plan.logins.as_ref().is_some_and(|l| l.passwords),
+            ssh_pwauth: plan.logins.as_ref().map(|l| l.passwords),
             disable_root: !plan.logins.as_ref().is_some_and(|l| l.root),
             bootcmd: vec![render(template!("delivery/bootcmd.sh"), &holes).map_err(|e| e.to_string())?],
             users: plan.accounts.iter().map(|(name, account)| user(name.as_str(), account)).collect(),

@@ -129,3 +129,14 @@ fn sshd_takes_the_drop_in() {
         assert!(done.status.success(), "{name}: {}\n{text}", String::from_utf8_lossy(&done.stderr));
     }
 }
+
+#[test]
+fn a_hurdle_that_is_left_out_asks_nothing_of_sshd() {
+    for (name, path) in samples() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (tree, _) = bake(&text, None, &|_| {});
+        let data = as_json(&String::from_utf8_lossy(&tree.get("cloud-init/user-data").unwrap().data));
+        let wanted = text.contains("\n  ssh:\n").then_some(serde_json::Value::Bool(false));
+        assert_eq!(data.get("ssh_pwauth"), wanted.as_ref(), "{name}");
+    }
+}
