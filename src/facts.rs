@@ -14,6 +14,8 @@ section! {
         components: Vec<String>;
         /// Packages on top of the essential and required ones.
         packages: Vec<String>;
+        /// Packages beside these that a vendor's disk starts with.
+        boot_loader: Vec<String> = Vec::new(), or "none, and no such disk can be built";
         /// Size of the root file system in MiB.
         disk_mib: u64;
     }

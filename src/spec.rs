@@ -4,7 +4,7 @@ use crate::delivery::Way;
 use crate::facts::{Facts, ImageName};
 use crate::hurdle::{self, Hurdles};
 use crate::plan::name::HostName;
-use crate::plan::{Plan, Sealed};
+use crate::plan::{BootLoader, Plan, Sealed};
 use crate::report::{Fault, FromText, Report, Source};
 use crate::section;
 use crate::yaml::{self, Kind, Read, Spanned};
@@ -59,6 +59,10 @@ pub fn read(source: &Source, report: &mut Report) -> Option<Spec> {
 pub fn plan(spec: &Spec, facts: &Facts, report: &mut Report) -> Result<Option<Sealed>, String> {
     let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
     let mut plan = Plan::new(spec.name.value.clone(), &facts.name, sysctl_d);
+    plan.boot_loader = match facts.has("grubby") {
+        true => Some(BootLoader::Grubby),
+        false => facts.path("grub-d").ok().map(|folder| BootLoader::Grub(folder.to_owned())),
+    };
     // All hurdles plan even where one cannot, so that every missing fact is named at once.
     let mut troubles: Vec<String> = Vec::new();
     for (name, hurdle) in spec.hurdles.each() {

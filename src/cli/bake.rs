@@ -33,7 +33,11 @@ pub(super) fn bake(spec: Option<&Path>, image: Option<&str>, beside: Option<&Pat
         Some(path) => load::source(path)?,
         None => new::starter(beside.unwrap_or(Path::new("web01.bundle")))?,
     };
-    let loaded = load::good(&source, image)?;
+    baked(load::good(&source, image)?)
+}
+
+/// Bakes what was planned.
+pub(super) fn baked(loaded: Loaded) -> Result<Baked, Stop> {
     let epoch = environment::epoch().map_err(|e| Stop::Because(USAGE, e))?;
     let payload = Payload::new(&loaded.plan, &loaded.facts, epoch).map_err(Stop::bug)?;
     let ways: Vec<_> = loaded.spec.deliver.iter().map(|w| w.value).collect();

@@ -47,6 +47,12 @@ fn manual(m: &Manual) -> String {
             out.push_str(&format!("  {}: {}\n", l.code, l.finds));
         }
     }
+    if !m.article.is_empty() {
+        out.push_str("\nWho comes from the article \"Server Hardening\":\n");
+        for i in m.article {
+            out.push_str(&format!("  {}\n      {} ({})\n", i.said, i.became, i.refs.join(", ")));
+        }
+    }
     out
 }
 
@@ -74,7 +80,7 @@ fn proofs() -> Result<Vec<Proof>, Stop> {
 }
 
 fn proof(p: &Proof) -> String {
-    let how = match p.seen_from() {
+    let how = match p.check.seen_from() {
         SeenFrom::Inside => "a question that root asks on the machine",
         SeenFrom::Wire => "packets on the machine's own network",
         SeenFrom::Login => "a login with the OpenSSH client, through the machine's own network",

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
             let Some(path) = &args.spec else { return Err(Stop::bug("no spec for `list proofs`")) };
             let loaded = load::good(&load::source(path)?, None)?;
             for p in &loaded.plan.proofs {
-                let from = match p.seen_from() {
+                let from = match p.check.seen_from() {
                     SeenFrom::Inside => "inside",
                     SeenFrom::Wire => "wire",
                     SeenFrom::Login => "login",

@@ -53,9 +53,18 @@ pub(super) fn source(path: &Path) -> Result<Source, Stop> {
 pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let Some(mut spec) = spec::read(source, report) else { return Ok(None) };
     if let Some(other) = image {
-        spec.image.value = ImageName::from_text(other)
-            .map_err(|f| Stop::Because(USAGE, format!("{}; {}", f.message, f.help.unwrap_or_default())))?;
+        spec.image.value = word::<ImageName>(other).map_err(|why| Stop::Because(USAGE, why))?;
     }
+    plan(spec, source, report)
+}
+
+/// A word of the command line.
+pub(super) fn word<T: FromText>(text: &str) -> Result<T, String> {
+    T::from_text(text).map_err(|f| format!("{}; {}", f.message, f.help.unwrap_or_default()))
+}
+
+/// Plans a spec that was read from a text.
+pub(super) fn plan(spec: Spec, source: &Source, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
     let plan = spec::plan(&spec, &facts, report).map_err(Stop::bug)?;
     Ok(plan.map(|plan| Loaded { spec, facts, plan, sha256: sha256_hex(source.text.as_bytes()) }))

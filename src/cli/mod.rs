@@ -1,14 +1,20 @@
 //! The verbs, one file each. Nothing below this floor knows of arguments, the environment or the terminal.
 
 mod bake;
+mod blocklist;
 mod check;
+mod disk;
 mod environment;
 mod explain;
+mod fetch;
 mod image;
 mod list;
 mod load;
+mod lock;
 mod new;
 mod prove;
+mod reports;
+mod sabotage;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -60,7 +66,9 @@ enum Verb {
     Explain(explain::Args),
     /// List hurdles, lints, proofs, images or deliveries
     List(list::Args),
-    /// List or build the base images that `prove` boots
+    /// Show what lists of addresses to block would do: what is refused, what is left, and its cost
+    Blocklist(blocklist::Args),
+    /// List, build or fetch the images that `prove` boots
     Image(image::Args),
 }
 
@@ -102,6 +110,7 @@ pub fn main() -> ExitCode {
         Verb::New(args) => new::run(&args),
         Verb::Explain(args) => explain::run(&args),
         Verb::List(args) => list::run(&args),
+        Verb::Blocklist(args) => blocklist::run(&args),
         Verb::Image(args) => image::run(&args),
     };
     match std::panic::catch_unwind(run).unwrap_or(Err(Stop::Said(BUG))) {

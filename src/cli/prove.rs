@@ -1,86 +1,313 @@
-//! `hardtack prove [SPEC]`
+//! `hardtack prove [SPEC]...`
 
-use super::{BAD, NOTHING, Stop, USAGE, WELL, bake, environment, terminal};
-use crate::delivery::Way;
-use crate::prove::image;
+mod runs;
+mod shell;
+
+use super::disk::By;
+use super::{BAD, NOTHING, Stop, USAGE, WELL, WORLD, environment, reports, sabotage, terminal};
+use crate::facts::Start;
+use crate::prove::event::{Event, Which};
+use crate::prove::image::Disk;
+use crate::prove::matrix::{Room, Share, side_by_side};
 use crate::prove::process;
 use crate::prove::qemu::{Accelerator, Config};
+use crate::prove::reporter::Subject;
 use crate::prove::reporter::human::Human;
-use crate::prove::reporter::json::{Subject, json};
-use crate::prove::run::{Job, prove};
-use std::path::PathBuf;
+use crate::prove::reporter::table::{Row, table};
+use crate::prove::run::{Job, Outcome, prove};
+use crate::prove::shell::Keep;
+use runs::{Run, Wish};
+use std::collections::BTreeMap;
+use std::num::NonZeroUsize;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
-    /// The spec [default: the built-in starter, with the first key of ~/.ssh/*.pub]
-    spec: Option<PathBuf>,
-    /// Prove on this image instead of the one that the spec names
-    #[arg(long, value_name = "NAME")]
-    image: Option<String>,
+    /// The specs [default: the built-in starter, with the first key of ~/.ssh/*.pub]
+    #[arg(value_name = "SPEC")]
+    specs: Vec<PathBuf>,
+    /// Prove on this image instead of the one that a spec names: NAME, NAME-vendor, or any disk by its path; may be repeated
+    #[arg(long = "image", value_name = "NAME|FILE.qcow2")]
+    images: Vec<String>,
+    /// What starts a disk of your own [default: UEFI where it has an EFI system partition, else a BIOS]
+    #[arg(long)]
+    firmware: Option<By>,
+    /// Prove by this delivery instead of those that a spec names; may be repeated
+    #[arg(long = "delivery", value_name = "WAY")]
+    deliveries: Vec<String>,
+    /// How many runs to do side by side [default: as many as the free cores and memory are enough for]
+    #[arg(long, value_name = "N")]
+    jobs: Option<NonZeroUsize>,
+    /// Do only the I-th of N shares of the runs; N hosts with I from 1 to N do all of them, and each once
+    #[arg(long, value_name = "I/N")]
+    partition: Option<Share>,
+    /// A share without a run is no failure; it still says that nothing was proved
+    #[arg(long, requires = "partition")]
+    allow_empty: bool,
     /// Do not boot the bare image beside it; nobody sees then which proofs would have failed without the bundle
     #[arg(long)]
     no_control: bool,
-    /// Write a report for machines
-    #[arg(long, value_name = "FILE.json")]
-    report: Option<PathBuf>,
+    /// Do not start the machine again; nobody sees then what is left after a reboot
+    #[arg(long)]
+    no_reboot: bool,
+    /// Knock from power-on to the end of both boots, and measure for how long any port answers before its stage
+    #[arg(long, conflicts_with = "no_reboot")]
+    timeline: bool,
+    /// Break every control of the bundle once, and see whether a proof notices; with =NAME only those whose name has it
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", require_equals = true, conflicts_with_all = ["timeline", "reports", "shell"])]
+    sabotage: Option<String>,
+    /// Keep the machine where a proof is not proved (or always), and give a root prompt in it
+    #[arg(long, value_name = "WHEN", num_args = 0..=1, require_equals = true, default_missing_value = "not-proved")]
+    shell: Option<When>,
+    /// Go on from a snapshot of the image's memory, taken before the first program of the machine ran, instead of
+    /// switching the machine on; the first run takes it
+    #[arg(long, conflicts_with = "timeline")]
+    warm: bool,
+    /// Write a report: FILE.json for programs, FILE.xml (JUnit) for CI, FILE.html for people; may be repeated
+    #[arg(long = "report", value_name = "FILE")]
+    reports: Vec<PathBuf>,
+}
+
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum When {
+    /// Where a proof is not proved
+    NotProved,
+    /// Whatever comes of it
+    Always,
+}
+
+/// What happens in one of the runs.
+enum News {
+    Happens(Event),
+    Over(Result<Outcome, String>, Duration),
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
-    if let Some(path) = args.report.as_ref().filter(|p| p.extension().is_none_or(|e| e != "json")) {
-        return Err(Stop::Because(USAGE, format!("{}: a report is FILE.json", path.display())));
+    let reports = reports::formats(&args.reports)?;
+    if args.shell.is_some() && !terminal::typed_at() {
+        let why = "--shell gives a prompt, and nobody can type at it: standard input is not a terminal";
+        return Err(Stop::Because(USAGE, why.to_owned()));
     }
-    let baked = bake::bake(args.spec.as_deref(), args.image.as_deref(), None)?;
-    let facts = &baked.loaded.facts;
-    let Some(seed) = baked.tree.get("seed.img") else {
-        return Err(Stop::Because(
-            USAGE,
-            "this spec is not delivered by cloud-init, and only that can be booted".to_owned(),
-        ));
-    };
+    let Args { specs, images, deliveries, timeline, .. } = args;
+    let mut runs = runs::all(&Wish { specs, images, deliveries, timeline: *timeline })?;
+    if let Some(share) = args.partition {
+        let all = runs.len();
+        runs = runs.into_iter().enumerate().filter(|(at, _)| share.has(*at)).map(|(_, run)| run).collect();
+        if runs.is_empty() {
+            terminal::err(&format!("share {share} of {} is empty: nothing was proved\n", count(all, "run")));
+            return Ok(if args.allow_empty { WELL } else { NOTHING });
+        }
+    }
+    if args.shell.is_some() && runs.len() > 1 {
+        let why = format!("--shell keeps one machine, and these are {} runs; name one spec and one image", runs.len());
+        return Err(Stop::Because(USAGE, why));
+    }
     let cache = environment::cache().map_err(Stop::world)?;
-    let Some(built) = image::open(&cache, &facts.name).map_err(|e| Stop::world(format!("{e:#}")))? else {
-        return Err(match facts.recipe() {
-            Some(_) => {
-                Stop::world(format!("there is no image {0} yet; make it with: hardtack image build {0}", facts.name))
-            }
-            None => Stop::world(format!("{} is rendered and linted here, but never booted", facts.name)),
-        });
-    };
+    let disks = runs::disks(&runs, &cache, args.firmware)?;
     process::require(&["qemu-system-x86_64", "qemu-img", "ssh", "ssh-keygen"])
         .map_err(|e| Stop::world(format!("{e:#}")))?;
     process::watch_signals().map_err(|e| Stop::world(format!("{e:#}")))?;
-    let start = facts.start().map_err(Stop::bug)?;
-    let trial = Config::new(&built, start, Accelerator::Kvm);
-    let accelerator = Accelerator::find(&trial, &cache).map_err(|e| Stop::world(format!("{e:#}")))?;
-    let job =
-        Job { image: &built, start, accelerator, seed: &seed.data, proofs: &baked.proofs, control: !args.no_control };
-    let human = Human::new(&baked.proofs, terminal::color_err(), terminal::watched());
-    let outcome =
-        prove(&job, &mut |event| terminal::err(&human.event(&event))).map_err(|e| Stop::world(format!("{e:#}")))?;
-    terminal::out(&human.summary(&facts.name, &outcome));
-    if let Some(path) = &args.report {
-        let subject = Subject {
-            image: facts.name.clone(),
-            delivery: Way::CloudInit.as_str().to_owned(),
-            bundle_sha256: baked.digest.clone(),
-        };
-        write_whole(path, &format!("{:#}\n", json(&subject, &outcome)))?;
+    let mut ready = Vec::new();
+    for run in &runs {
+        let disk = disks.get(&run.disk_name()).ok_or_else(|| Stop::bug("a disk was not opened"))?;
+        ready.push(Ready { run, disk, start: run.on.start(run.facts())?, name: run.name() });
     }
-    let (holds, fails, unknown) = outcome.counts();
-    Ok(match (holds, fails + unknown) {
-        (0, 0) => NOTHING,
-        (_, 0) => WELL,
-        _ => BAD,
-    })
+    let Some(first) = ready.first() else { return Err(Stop::bug("there is nothing to run")) };
+    let trial = Config::new(first.disk, &first.start, Accelerator::Kvm);
+    let accelerator = Accelerator::find(&trial, &cache).map_err(|e| Stop::world(format!("{e:#}")))?;
+    if let Some(only) = &args.sabotage {
+        return hunts(args, &ready, &accelerator, &cache, only);
+    }
+    let jobs = jobs(args, &ready, &accelerator);
+    let came = run_all(args, &ready, &accelerator, &cache, jobs);
+    let subjects = ready.iter().map(Ready::subject);
+    let all: Vec<_> = subjects.zip(came.iter().map(|(outcome, _)| outcome.clone())).collect();
+    let written = reports::write(&reports, &all);
+    if let [(Err(why), _)] = came.as_slice() {
+        return Err(Stop::world(why));
+    }
+    written?;
+    Ok(worst(came.iter().map(|(came, _)| code(came.as_ref().map(Outcome::counts)))))
 }
 
-// Whole or not at all: a reader never sees half a report.
-fn write_whole(path: &std::path::Path, text: &str) -> Result<(), Stop> {
-    use std::io::Write;
-    let no = |e: std::io::Error| Stop::world(format!("{}: {e}", path.display()));
-    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(std::path::Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(no)?;
-    file.write_all(text.as_bytes()).map_err(no)?;
-    file.persist(path).map_err(|e| no(e.error))?;
-    Ok(())
+// A hunt has several machines of its own, so one follows the other.
+fn hunts(args: &Args, ready: &[Ready], accelerator: &Accelerator, cache: &Path, only: &str) -> Result<u8, Stop> {
+    let mut codes = Vec::new();
+    for r in ready {
+        if ready.len() > 1 {
+            terminal::err(&format!("\n== {}\n", r.name));
+        }
+        let job = r.job(args, accelerator, cache, Keep::Never);
+        let room = || Room::here().jobs(1, r.start.memory_mib, accelerator);
+        codes.push(sabotage::run(&r.run.baked, job, only, args.jobs.map_or_else(room, NonZeroUsize::get))?);
+    }
+    Ok(worst(codes.into_iter()))
+}
+
+/// A run with all that it needs.
+struct Ready<'a> {
+    run: &'a Run<'a>,
+    disk: &'a Disk,
+    start: Start,
+    name: String,
+}
+
+impl Ready<'_> {
+    fn subject(&self) -> Subject {
+        Subject {
+            spec: self.run.spec.clone(),
+            machine: self.run.host(),
+            image: self.disk.name.clone(),
+            delivery: self.run.way.as_str().to_owned(),
+            bundle_sha256: self.run.baked.digest.clone(),
+        }
+    }
+
+    fn job<'b>(&'b self, args: &Args, accelerator: &Accelerator, cache: &'b Path, keep: Keep) -> Job<'b> {
+        Job {
+            disk: self.disk,
+            start: &self.start,
+            accelerator: accelerator.clone(),
+            seed: &self.run.seed,
+            proofs: &self.run.proofs,
+            control: !args.no_control,
+            reboot: !args.no_reboot,
+            keep,
+            warm: args.warm.then_some(cache),
+        }
+    }
+}
+
+fn count(n: usize, word: &str) -> String {
+    format!("{n} {word}{}", if n == 1 { "" } else { "s" })
+}
+
+fn jobs(args: &Args, ready: &[Ready], accelerator: &Accelerator) -> usize {
+    let machines = if args.no_control { 1 } else { 2 };
+    let memory = ready.iter().map(|r| r.start.memory_mib).max().unwrap_or_default();
+    let room = Room::here();
+    let jobs = args.jobs.map_or_else(|| room.jobs(machines, memory, accelerator), NonZeroUsize::get).min(ready.len());
+    if ready.len() > 1 {
+        let each = count(machines, "machine");
+        let why = if args.jobs.is_some() { "as asked for".to_owned() } else { room.to_string() };
+        terminal::err(&format!("{} of {each} each, {jobs} at a time: {why}\n", count(ready.len(), "run")));
+    }
+    jobs
+}
+
+// One run says each thing as it happens; of several each is said whole when it is over, and only how far it is before.
+fn run_all(
+    args: &Args,
+    ready: &[Ready],
+    accelerator: &Accelerator,
+    cache: &Path,
+    jobs: usize,
+) -> Vec<(Result<Outcome, String>, Duration)> {
+    let several = ready.len() > 1;
+    if several {
+        terminal::err(&format!("accelerator: {accelerator}\n"));
+    }
+    let keep = match args.shell {
+        None => Keep::Never,
+        Some(When::NotProved) => Keep::NotProved,
+        Some(When::Always) => Keep::Always,
+    };
+    let humans: Vec<Human> = ready
+        .iter()
+        .map(|r| {
+            let human = Human::new(&r.run.proofs, terminal::color_err(), terminal::watched());
+            if several { human.of_run(&r.name) } else { human }
+        })
+        .collect();
+    let mut told = vec![String::new(); ready.len()];
+    let mut spent = vec![[0.0_f64; 2]; ready.len()];
+    let mut came: BTreeMap<usize, (Result<Outcome, String>, Duration)> = BTreeMap::new();
+    let each = |r: &Ready, say: &dyn Fn(News)| {
+        let began = Instant::now();
+        let job = r.job(args, accelerator, cache, keep);
+        let outcome = if process::interrupted() {
+            Err("interrupted".to_owned())
+        } else {
+            prove(&job, &mut |event| say(News::Happens(event))).map_err(|e| format!("{e:#}"))
+        };
+        say(News::Over(outcome, began.elapsed()));
+    };
+    side_by_side(ready, jobs, &each, &mut |at, news| match news {
+        News::Happens(event) => {
+            if let Event::Progress { which, cpu, .. } | Event::Ended { which, cpu, .. } = &event {
+                let spent = &mut spent[at][usize::from(*which == Which::Control)];
+                *spent = spent.max(*cpu);
+            }
+            let text = humans[at].event(&event);
+            match event {
+                Event::Accelerator(_) if several => {}
+                Event::Judged { .. } | Event::Ended { .. } if several => told[at].push_str(&text),
+                Event::Kept { ask, .. } => {
+                    terminal::err(&text);
+                    shell::shell(&ask, &ready[at].run.host());
+                }
+                _ => terminal::err(&text),
+            }
+        }
+        News::Over(outcome, wall) => {
+            if several {
+                let wipe = if terminal::watched() { "\r\x1b[K" } else { "" };
+                terminal::err(&format!("{wipe}\n== {}\n{}", ready[at].name, told[at]));
+            }
+            let subject = if several { &ready[at].name } else { &ready[at].disk.name };
+            match &outcome {
+                Ok(outcome) => terminal::out(&humans[at].summary(subject, outcome)),
+                Err(why) if several => terminal::err(&format!("hardtack: {why}\n")),
+                Err(_) => {}
+            }
+            came.insert(at, (outcome, wall));
+        }
+    });
+    if several {
+        let rows = came.iter().map(|(at, (outcome, wall))| Row {
+            spec: ready[*at].run.spec.clone(),
+            image: ready[*at].run.disk_name(),
+            delivery: ready[*at].run.way.as_str().to_owned(),
+            came: outcome.as_ref().map(Outcome::counts).map_err(Clone::clone),
+            cpu_seconds: spent[*at].iter().sum(),
+            wall: *wall,
+        });
+        terminal::out(&table(&rows.collect::<Vec<_>>()));
+    }
+    came.into_values().collect()
+}
+
+/// What a run comes to.
+fn code(counts: Result<(usize, usize, usize), &String>) -> u8 {
+    match counts {
+        Err(_) => WORLD,
+        Ok((0, 0, 0)) => NOTHING,
+        Ok((_, 0, 0)) => WELL,
+        Ok(_) => BAD,
+    }
+}
+
+// What is certain goes before what could not be run: another try changes nothing about a proof that does not hold.
+fn worst(codes: impl Iterator<Item = u8>) -> u8 {
+    let rank = |code: &u8| [WELL, NOTHING, WORLD, BAD].iter().position(|c| c == code).unwrap_or(usize::MAX);
+    codes.max_by_key(rank).unwrap_or(NOTHING)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_of_several_is_what_they_come_to() {
+        let why = "it did not start".to_owned();
+        let worst = |all: &[Result<(usize, usize, usize), &String>]| worst(all.iter().map(|came| code(*came)));
+        let (good, none, bad, unknown) = (Ok((9, 0, 0)), Ok((0, 0, 0)), Ok((9, 1, 0)), Ok((9, 0, 1)));
+        assert_eq!(worst(&[good, good]), 0);
+        assert_eq!(worst(&[good, none]), 3);
+        assert_eq!(worst(&[none, good, bad]), 1);
+        assert_eq!(worst(&[good, unknown]), 1);
+        assert_eq!(worst(&[Err(&why), none, good]), 69);
+        assert_eq!(worst(&[good, bad, Err(&why)]), 1);
+    }
 }

@@ -172,6 +172,7 @@ impl<'a> Payload<'a> {
     pub fn proofs(&self) -> Vec<Proof> {
         let mut proofs = self.plan.proofs.clone();
         proofs.push(sealed(&self.digest));
+        proofs.push(files(&self.files));
         proofs.sort_by(|a, b| a.id.cmp(&b.id));
         proofs
     }
@@ -230,16 +231,26 @@ pub fn bundle(payload: &Payload, spec_sha256: &str, ways: &[Way]) -> Result<Tree
 }
 
 fn proof(what: &str, refs: &[&str], statement: &str, script: &str) -> Proof {
-    Proof {
-        id: format!("delivery/{what}"),
-        hurdle: "delivery".to_owned(),
-        refs: refs.iter().map(|r| (*r).to_owned()).collect(),
-        statement: statement.to_owned(),
-        check: Check::Script { script: script.to_owned() },
-    }
+    Proof::new("delivery", what, refs, statement, Check::Script { script: script.to_owned() })
 }
 
 fn sealed(digest: &str) -> Proof {
     let script = format!("cat {STATE}/sealed 2>&1 && [ \"$(cat {STATE}/sealed)\" = {digest} ]\n");
     proof("sealed", &["R22", "R23"], "the first boot has come to its end with this very bundle", &script)
+}
+
+// Their content is judged by what reads them.
+fn files(files: &BTreeMap<String, PayloadFile>) -> Proof {
+    let quoted = |text: &str| shlex::try_quote(text).map_or_else(|_| String::new(), std::borrow::Cow::into_owned);
+    let paths: Vec<String> = files.keys().map(|path| quoted(path)).collect();
+    let expected: Vec<String> = files.iter().map(|(path, f)| format!("{:o} root:root {path}", f.mode)).collect();
+    let script = format!(
+        "expected={}\nseen=$(LC_ALL=C stat -c '%a %U:%G %n' -- {} 2>&1)\n\
+         [ \"$seen\" = \"$expected\" ] && echo '{} files' && exit 0\n\
+         printf '%s\\n' \"$seen\" | grep -vxF -e \"$expected\" | head -n 3 | tr '\\n' ' '\nexit 1\n",
+        quoted(&expected.join("\n")),
+        paths.join(" "),
+        files.len(),
+    );
+    proof("files-are-roots", &["CIS 7.1", "stat(1)"], "every file of the bundle has its mode, and is root's", &script)
 }

@@ -1,6 +1,6 @@
 //! People: who they are, what lets them in, what sudo lets them do. Root is nobody's account.
 
-use super::{Hurdle, Part, Trouble, proof};
+use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::credential::{PasswordHash, PublicKey};
 use crate::plan::lints::way_in;
@@ -113,6 +113,8 @@ const SAME_KEY: Lint = Lint {
 pub const LINTS: &[Lint] = &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY];
 /// The sections inside.
 pub const PARTS: &[Part] = &[Part { place: "accounts.people[]", doc: Person::DOC, fields: Person::FIELDS }];
+/// What became of the article.
+pub const FROM_THE_ARTICLE: &[Instruction] = &[];
 
 // Names that the base systems of Debian and Red Hat take.
 const SYSTEM: [&str; 34] = [
@@ -221,7 +223,7 @@ impl Hurdle for Accounts {
         let mut proofs = Vec::new();
         if *self.root == RootPassword::Locked {
             let state = AccountState { user: "root".into(), password: "L".into(), groups: Vec::new(), keys: None };
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "accounts",
                 "root-locked",
                 &["R31", "CIS 5.4.2.4", "ANSSI-BP-028 R33", "passwd(1)"],
@@ -229,6 +231,13 @@ impl Hurdle for Accounts {
                 Check::Account(state),
             ));
         }
+        proofs.push(Proof::new(
+            "accounts",
+            "nobody-else",
+            &["R30", "R32", "CIS 5.4.2.1", "CIS 7.2.9", "shadow(5)"],
+            "no other account is root's twin, has a password or a key, or is a person's",
+            Check::Script { script: nobody_else(plan.accounts.keys().map(|n| n.as_str())) },
+        ));
         for (name, account) in &plan.accounts {
             let state = AccountState {
                 user: name.to_string(),
@@ -238,7 +247,7 @@ impl Hurdle for Accounts {
             };
             let statement =
                 format!("{name} is there with exactly the keys, the groups and the kind of password of the spec");
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "accounts",
                 &format!("{name}-is-there"),
                 &["R36", "R40", "sshd(8)"],
@@ -251,7 +260,7 @@ impl Hurdle for Accounts {
                 Sudo::WithoutPassword => format!("sudo does all for {name} without a password"),
             };
             let check = Check::Sudo { user: name.to_string(), may: account.sudo };
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "accounts",
                 &format!("{name}-sudo"),
                 if account.sudo == Sudo::WithPassword {
@@ -266,14 +275,16 @@ impl Hurdle for Accounts {
             else {
                 continue;
             };
+            let (from, interface) = plan.ssh_from();
             let login = Login {
                 user: name.to_string(),
                 port: logins.port,
                 with: Credential::ItsKey,
-                from: plan.ssh_from(),
+                from,
+                interface,
                 succeeds: true,
             };
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "accounts",
                 &format!("{name}-logs-in"),
                 &["R36", "R37"],
@@ -283,4 +294,23 @@ impl Hurdle for Accounts {
         }
         Ok(proofs)
     }
+}
+
+// No process but one: under emulation each costs a tenth of a second. `nobody` has a person's number and is none.
+fn nobody_else<'a>(people: impl Iterator<Item = &'a str>) -> String {
+    let known: String = ["root", "nobody"].into_iter().chain(people).map(|name| format!("{name} ")).collect();
+    format!(
+        "known=' {known}'\nbad=\n\
+         while IFS=: read -r name hash _; do\n\
+         case $known in *\" $name \"*) continue ;; esac\n\
+         case $hash in '!'* | '*'*) ;; *) bad=\"$bad $name has a password or needs none;\" ;; esac\n\
+         done </etc/shadow\n\
+         while IFS=: read -r name _ id _ _ home shell; do\n\
+         case $known in *\" $name \"*) continue ;; esac\n\
+         [ \"$id\" = 0 ] && bad=\"$bad $name is root's twin;\"\n\
+         [ \"$id\" -ge 1000 ] && [ \"$id\" -lt 60000 ] && bad=\"$bad $name is nobody of the spec;\"\n\
+         [ -s \"$home/.ssh/authorized_keys\" ] && bad=\"$bad $name has a key;\"\n\
+         done </etc/passwd\n\
+         [ -z \"$bad\" ] && echo 'nobody else' && exit 0\necho \"$bad\"\nexit 1\n"
+    )
 }

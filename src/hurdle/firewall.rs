@@ -1,18 +1,20 @@
 //! The packet filter: both families from one section, loaded before the network, shut when anything goes wrong.
 
-use super::{Hurdle, Part, Trouble, proof};
+mod article;
+mod outbound;
+
+use super::{Hurdle, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::name::Interface;
-use crate::plan::net::{Cidr, FAR, NEIGHBOUR4, NEIGHBOUR6, Ports, Protocol};
-use crate::plan::proof::{Check, Knock, Proof, Reaction};
-use crate::plan::{Filter, LIB, Open, Plan, STATE, Stage, Unmatched};
+use crate::plan::net::{Cidr, Ports, Protocol};
+use crate::plan::proof::{Check, Proof};
+use crate::plan::{self, Filter, LIB, NOTHING, Open, Plan, STATE, Stage, Syntax, Unmatched, wire};
 use crate::report::{Fault, FromText, Lint, Report, Severity, Span, did_you_mean, shown};
-use crate::template::Template;
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
+pub use article::FROM_THE_ARTICLE;
+use outbound::AllowOut;
 use serde::Serialize;
-use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 section! {
     /// The packet filter, IPv4 and IPv6 from one section. What is not allowed stays out; what the machine begins may come back.
@@ -23,8 +25,14 @@ section! {
         ipv6: Spanned<Ipv6> = Spanned::default_of(Ipv6::Same), or "same";
         /// What may come in. Only ssh may from the first moment; the rest when the first boot has succeeded.
         allow: Vec<Spanned<Allow>> = Vec::new(), or "nothing";
-        /// What may go out: `open` is anything.
+        /// What may go out when the first boot has succeeded: `open` is anything, `deny` is what `allow_out` names, what
+        /// answers somebody, and DHCP.
         outbound: Spanned<Outbound> = Spanned::default_of(Outbound::Open), or "open";
+        /// What may go out with `outbound: deny`.
+        allow_out: Vec<Spanned<AllowOut>> = Vec::new(), or "nothing";
+        /// Who may ask the cloud's metadata service at 169.254.169.254, which gives user-data and keys to whoever asks:
+        /// `open` is whoever may go out, `root` is root only, also with `outbound: deny`.
+        metadata: Spanned<Metadata> = Spanned::default_of(Metadata::Open), or "open";
     }
 }
 
@@ -69,6 +77,19 @@ choice! {
     pub enum Outbound as "a choice for outbound" {
         /// Anything.
         Open => "open",
+        /// What `allow_out` names.
+        Deny => "deny",
+    }
+}
+choice! {
+    /// Who may ask the metadata service.
+    pub enum Metadata as "a choice for the metadata service" {
+        /// Whoever may go out.
+        Open => "open",
+        /// root.
+        Root => "root",
+        /// Nobody.
+        Nobody => "nobody",
     }
 }
 choice! {
@@ -85,6 +106,15 @@ choice! {
     pub enum After as "a moment" {
         /// The first boot has succeeded.
         Provisioning => "provisioning",
+    }
+}
+
+impl Transport {
+    fn protocol(self) -> Protocol {
+        match self {
+            Transport::Tcp => Tcp,
+            Transport::Udp => Udp,
+        }
     }
 }
 
@@ -167,9 +197,13 @@ const EVERYTHING: Lint = Lint {
 };
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] = &[OPENS_NOTHING, CLEAR_TEXT, SSH_LATE, EVERYTHING];
+pub const LINTS: &[Lint] =
+    &[OPENS_NOTHING, CLEAR_TEXT, SSH_LATE, EVERYTHING, outbound::GOES_NOWHERE, outbound::NOT_SHUT, outbound::CUT_OFF];
 /// The sections inside.
-pub const PARTS: &[Part] = &[Part { place: "firewall.allow[]", doc: Allow::DOC, fields: Allow::FIELDS }];
+pub const PARTS: &[Part] = &[
+    Part { place: "firewall.allow[]", doc: Allow::DOC, fields: Allow::FIELDS },
+    Part { place: "firewall.allow_out[]", doc: AllowOut::DOC, fields: AllowOut::FIELDS },
+];
 
 // ftp, telnet, rlogin, rsh, rexec and vnc; tftp, which asks for no password at all.
 const CLEAR: [(Transport, u16); 8] = [
@@ -224,7 +258,7 @@ impl Allow {
                 .flat_map(|s| s.ports)
                 .filter(|(p, _)| *p == protocol)
                 .map(|(_, port)| Ports::one(*port));
-            let listed = matches!((protocol, *self.protocol), (Tcp, Transport::Tcp) | (Udp, Transport::Udp));
+            let listed = self.protocol.value.protocol() == protocol;
             let ports: Vec<_> = services
                 .chain(self.ports.iter().filter(|_| listed).map(|p| p.value))
                 .filter(|p| !(protocol == Tcp && *p == ssh))
@@ -246,31 +280,39 @@ struct Rule {
     ports: String,
 }
 
-// One rule for each source and each fifteen places of ports: multiport takes no more, and a range takes two (R15).
+// multiport takes fifteen places of ports and no more, and a range takes two (R15).
+fn chunks(ports: &[Ports]) -> Vec<String> {
+    let mut chunks: Vec<Vec<Ports>> = vec![Vec::new()];
+    for ports in ports {
+        let last = chunks.len() - 1;
+        if chunks[last].iter().map(|p| p.places()).sum::<usize>() + ports.places() > 15 {
+            chunks.push(vec![*ports]);
+        } else {
+            chunks[last].push(*ports);
+        }
+    }
+    chunks.iter().map(|chunk| chunk.iter().map(|p| p.rule()).collect::<Vec<_>>().join(",")).collect()
+}
+
+// Networks of one family; a rule that names none stands in both, without one.
+fn of_family(nets: &[Cidr], ipv4: bool) -> Vec<String> {
+    if nets.is_empty() {
+        return vec![String::new()];
+    }
+    nets.iter().filter(|net| net.is_ipv4() == ipv4).map(ToString::to_string).collect()
+}
+
+// One rule for each source and each chunk of ports.
 fn rules(opens: &[&Open], ipv4: bool) -> Vec<Rule> {
     let mut rules = Vec::new();
     for open in opens {
-        let mut chunks: Vec<Vec<Ports>> = vec![Vec::new()];
-        for ports in &open.ports {
-            let last = chunks.len() - 1;
-            if chunks[last].iter().map(|p| p.places()).sum::<usize>() + ports.places() > 15 {
-                chunks.push(vec![*ports]);
-            } else {
-                chunks[last].push(*ports);
-            }
-        }
-        let sources: Vec<_> = if open.from.is_empty() {
-            vec![String::new()]
-        } else {
-            open.from.iter().filter(|net| net.is_ipv4() == ipv4).map(ToString::to_string).collect()
-        };
-        for source in sources {
-            for chunk in &chunks {
+        for source in of_family(&open.from, ipv4) {
+            for ports in chunks(&open.ports) {
                 rules.push(Rule {
                     protocol: open.protocol.as_str(),
                     source: source.clone(),
                     interface: open.interface.clone().unwrap_or_default(),
-                    ports: chunk.iter().map(|p| p.rule()).collect::<Vec<_>>().join(","),
+                    ports,
                 });
             }
         }
@@ -280,6 +322,7 @@ fn rules(opens: &[&Open], ipv4: bool) -> Vec<Rule> {
 
 impl Hurdle for Firewall {
     fn lint(&self, _: Span, report: &mut Report) {
+        outbound::lint(self.outbound.span, *self.outbound == Outbound::Open, &self.allow_out, report);
         for allow in &self.allow {
             if allow.service.is_none() && allow.services.is_empty() && allow.ports.is_empty() {
                 report.push(OPENS_NOTHING.at(allow.span, "this entry does not say what it lets in"));
@@ -311,25 +354,50 @@ impl Hurdle for Firewall {
         struct Holes {
             rules: Vec<Rule>,
             reject: bool,
+            /// What is let out; none is anything.
+            exits: Option<Vec<outbound::Rule>>,
+            metadata: &'static str,
+            address: String,
         }
         let opens: Vec<Open> = self.allow.iter().flat_map(|allow| allow.opens(plan)).collect();
         let reject = *self.policy == Policy::Reject;
         let all: Vec<&Open> = opens.iter().collect();
         let gate: Vec<&Open> = opens.iter().filter(|o| o.from_the_gate).collect();
         let (v4, v6) = (template!("firewall/v4.rules"), template!("firewall/v6.rules"));
-        let mut draw = |stage, name: &str, template: Template, rules: Vec<Rule>| {
-            plan.draw("firewall", stage, &format!("{RULES}/{name}"), 0o600, template, &Holes { rules, reject })
+        let exits = (*self.outbound == Outbound::Deny).then(|| outbound::exits(&self.allow_out));
+        let (metadata, who) = match *self.metadata {
+            Metadata::Open => ("open", plan::Metadata::Open),
+            Metadata::Root => ("root", plan::Metadata::Root),
+            Metadata::Nobody => ("nobody", plan::Metadata::Nobody),
         };
-        draw(Stage::Gate, "gate.v4", v4, rules(&gate, true))?;
-        draw(Stage::Gate, "gate.v6", v6, rules(&gate, false))?;
-        draw(Stage::Apply, "rules.v4", v4, rules(&all, true))?;
-        draw(Stage::Apply, "rules.v6", v6, rules(&all, false))?;
+        for (ipv4, family, template) in [(true, "v4", v4), (false, "v6", v6)] {
+            let mut draw = |stage, name: &str, opens: &[&Open], exits| {
+                let address = outbound::metadata(ipv4);
+                let holes = Holes { rules: rules(opens, ipv4), reject, exits, metadata, address };
+                plan.draw("firewall", stage, &format!("{RULES}/{name}.{family}"), 0o600, template, &holes)
+            };
+            // At the gate the way out is open: packages may have to be fetched, and cloud-init asks its metadata service.
+            draw(Stage::Gate, "gate", &gate, None)?;
+            draw(Stage::Apply, "rules", &all, exits.as_deref().map(|exits| outbound::rules(exits, ipv4)))?;
+        }
+        for (tool, family) in [("iptables", "v4"), ("ip6tables", "v6")] {
+            let path = format!("{RULES}/rules.{family}");
+            plan.controls(&path, Syntax::Rules, format!("{tool}-restore -w 10 <{path}"));
+            plan.controls(&format!("{RULES}/gate.{family}"), Syntax::Rules, NOTHING);
+        }
         #[derive(Serialize)]
         struct NftHoles {
             v4: Vec<Rule>,
             v6: Vec<Rule>,
+            metadata: &'static str,
+            addresses: [String; 2],
         }
-        let nft = NftHoles { v4: rules(&gate, true), v6: rules(&gate, false) };
+        let nft = NftHoles {
+            v4: rules(&gate, true),
+            v6: rules(&gate, false),
+            metadata,
+            addresses: [true, false].map(outbound::metadata),
+        };
         plan.draw("firewall", Stage::Gate, &format!("{RULES}/gate.nft"), 0o600, template!("firewall/gate.nft"), &nft)?;
         let paths =
             std::collections::BTreeMap::from([("rules", RULES), ("state", STATE), ("lib", LIB), ("unit", UNIT)]);
@@ -343,23 +411,32 @@ impl Hurdle for Firewall {
         )?;
         let unit = format!("{}/{UNIT}", facts.path("systemd-units")?);
         plan.draw("firewall", Stage::Gate, &unit, 0o644, template!("firewall/hardtack-firewall.service"), &paths)?;
+        plan.controls(&unit, Syntax::Unit, "systemctl daemon-reload");
         plan.command("firewall", Stage::Gate, template!("firewall/gate.sh"), &paths)?;
         plan.command("firewall", Stage::Open, template!("firewall/open.sh"), &paths)?;
         plan.units.insert(UNIT.to_owned());
         plan.packages.insert(facts.package("iptables")?.to_owned());
-        plan.filter = Some(Filter { unmatched: if reject { Unmatched::Reject } else { Unmatched::Drop }, opens });
+        let unmatched = if reject { Unmatched::Reject } else { Unmatched::Drop };
+        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who });
         Ok(())
     }
 
     fn proofs(&self, _: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
         let mut proofs = Vec::new();
         let check = Check::Unit { unit: UNIT.to_owned(), active: "active".into(), enabled: Some("enabled".into()) };
-        proofs.push(proof(
+        proofs.push(Proof::new(
             "firewall",
             "unit",
             &["R12", "systemd.special(7)"],
             "the rules are loaded by their own unit, now and at every boot",
             check,
+        ));
+        proofs.push(Proof::new(
+            "firewall",
+            "unit-order",
+            &["R12", "R22", "systemd.special(7)"],
+            "whatever brings up a network waits until the rules are loaded",
+            Check::Script { script: ORDER.replace("UNIT", UNIT) },
         ));
         for (family, refs) in [
             ("v4", &["R6", "R7", "R8", "R9", "R10", "CIS 4.4.2.2"] as &[&str]),
@@ -367,19 +444,46 @@ impl Hurdle for Firewall {
         ] {
             let Some(file) = plan.files.get(&format!("{RULES}/rules.{family}")) else { continue };
             let statement = format!("exactly the rules of the spec are loaded for IP{family}, and the rest is dropped");
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "firewall",
                 &format!("rules-{family}"),
                 refs,
                 statement,
                 Check::Script { script: same_rules(family, &file.text) },
             ));
+            let path = format!("{RULES}/gate.{family}");
+            let Some(gate) = plan.files.get(&path) else { continue };
+            let statement = format!(
+                "what stands until the first boot has succeeded, and whenever the rules cannot be loaded, lets in only ssh \
+                 (IP{family})"
+            );
+            proofs.push(Proof::new(
+                "firewall",
+                &format!("gate-{family}"),
+                &["R22", "R23"],
+                statement,
+                Check::Script { script: elsewhere(family, &path, &same_rules(family, &gate.text)) },
+            ));
         }
         if let Some(filter) = &plan.filter {
-            proofs.extend(knocks(filter));
+            proofs.extend(wire::proofs(filter));
         }
         Ok(proofs)
     }
+}
+
+// A target that nobody wants is not there, and so nothing waits for it.
+const ORDER: &str = "u=$(systemctl show -p DefaultDependencies -p Wants -p Before UNIT)\nbad=0\n\
+    for line in DefaultDependencies=no Wants=network-pre.target Before=network-pre.target; do\n\
+    echo \"$u\" | grep \"^${line%%=*}=\" | tr '= ' '\\n\\n' | grep -qx \"${line#*=}\" || { echo \"not $line\"; bad=1; }\n\
+    done\n[ $bad = 0 ] && echo 'before network-pre.target'\nexit $bad\n";
+
+// The machine's kernel is given the gate in a network of its own, where it shuts out nobody.
+fn elsewhere(family: &str, path: &str, ask: &str) -> String {
+    let tool = if family == "v4" { "iptables" } else { "ip6tables" };
+    format!(
+        "unshare -n sh <<'ELSEWHERE' 2>&1\n{tool}-restore -w 10 <{path} || {{ echo 'it cannot be loaded'; exit 1; }}\n{ask}ELSEWHERE\n"
+    )
 }
 
 // The kernel is asked for its rules, and by name for each one that it writes in other words than ours; for the policies,
@@ -409,71 +513,6 @@ fn same_rules(family: &str, text: &str) -> String {
     script
 }
 
-// What must come back is worked out from the filter, not from the rules that were written.
-fn knocks(filter: &Filter) -> Vec<Proof> {
-    let shut = match filter.unmatched {
-        Unmatched::Drop => Reaction::Silent,
-        Unmatched::Reject => Reaction::Refused,
-    };
-    let mut proofs: Vec<Proof> = Vec::new();
-    let mut known = BTreeSet::new();
-    let mut knock = |protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>| {
-        if !known.insert((protocol, port, source, interface.map(ToOwned::to_owned))) {
-            return;
-        }
-        let open = filter.lets_in(protocol, port, source, interface);
-        let wanted = if open { Reaction::Open } else { shut };
-        let (what, refs): (_, &[&str]) =
-            if open { ("lets in", &["R11", "R15", "R16"]) } else { ("keeps out", &["R6", "R16", "R19"]) };
-        let on = interface.map(|i| format!(" on {i}")).unwrap_or_default();
-        let statement = format!("the firewall {what} {source} at {port}/{}{on}", protocol.as_str());
-        let id = format!(
-            "wire-{}-{port}-{source}{}",
-            protocol.as_str(),
-            interface.map(|i| format!("-{i}")).unwrap_or_default()
-        );
-        let check = Check::Wire(Knock { source, interface: interface.map(ToOwned::to_owned), protocol, port, wanted });
-        proofs.push(proof("firewall", &id, refs, statement, check));
-    };
-    for open in &filter.opens {
-        let interface = open.interface.as_deref();
-        for ports in &open.ports {
-            let mut ends = vec![ports.first, ports.last];
-            ends.dedup();
-            for port in ends {
-                for net in &open.from {
-                    knock(open.protocol, port, net.sample(200), interface);
-                }
-                // The far ends of both families, whatever the rule says of them.
-                for source in
-                    FAR.iter().filter(|a| a.is_ipv4()).take(1).chain(FAR.iter().filter(|a| a.is_ipv6()).take(1))
-                {
-                    knock(open.protocol, port, *source, interface);
-                }
-                // Where a rule names its sources, one that no rule names must stay out.
-                for ipv4 in [true, false] {
-                    if let Some(out) =
-                        FAR.iter().find(|a| a.is_ipv4() == ipv4 && !filter.lets_in(open.protocol, port, **a, interface))
-                    {
-                        knock(open.protocol, port, *out, interface);
-                    }
-                }
-            }
-        }
-    }
-    // A port that no rule names, from near and far: something listens there, and only the firewall keeps it shut.
-    for protocol in [Tcp, Udp] {
-        let unlisted = (4444..=u16::MAX).chain(1..4444).find(|port| {
-            !filter.opens.iter().any(|o| o.protocol == protocol && o.ports.iter().any(|p| p.contains(*port)))
-        });
-        let Some(port) = unlisted else { continue };
-        for source in [FAR[0], FAR[3], IpAddr::V4(NEIGHBOUR4), IpAddr::V6(NEIGHBOUR6)] {
-            knock(protocol, port, source, None);
-        }
-    }
-    proofs
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -501,22 +540,5 @@ mod tests {
         let made = open(vec![Ports::one(80)], &["10.0.0.0/8", "2001:db8::/32"]);
         assert_eq!(rules(&[&made], true).iter().map(|r| r.source.as_str()).collect::<Vec<_>>(), ["10.0.0.0/8"]);
         assert_eq!(rules(&[&made], false).iter().map(|r| r.source.as_str()).collect::<Vec<_>>(), ["2001:db8::/32"]);
-    }
-
-    #[test]
-    fn what_is_declared_and_what_is_not_are_both_knocked_on() {
-        let filter = Filter { unmatched: Unmatched::Drop, opens: vec![open(vec![Ports::one(80)], &["10.0.0.0/8"])] };
-        let made = knocks(&filter);
-        let wanted = |id: &str| {
-            made.iter().find(|p| p.id == id).map(|p| match &p.check {
-                Check::Wire(k) => k.wanted,
-                _ => unreachable!("a knock"),
-            })
-        };
-        assert_eq!(wanted("firewall/wire-tcp-80-10.0.0.205"), Some(Reaction::Open));
-        assert_eq!(wanted("firewall/wire-tcp-80-203.0.113.7"), Some(Reaction::Silent));
-        assert_eq!(wanted("firewall/wire-tcp-80-2001:db8:feed::7"), Some(Reaction::Silent));
-        assert_eq!(wanted("firewall/wire-tcp-4444-198.18.0.77"), Some(Reaction::Silent));
-        assert_eq!(wanted("firewall/wire-udp-4444-fe80::77"), Some(Reaction::Silent));
     }
 }

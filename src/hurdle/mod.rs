@@ -4,12 +4,13 @@
 
 pub mod accounts;
 pub mod firewall;
+pub mod kernel;
 pub mod ssh;
 pub mod sysctl;
 
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
-use crate::plan::proof::{Check, Proof};
+use crate::plan::proof::Proof;
 use crate::report::{Lint, Report, Span};
 use crate::template::TemplateFault;
 use crate::yaml::{Described, FieldDoc, Fields, Kind, Node, Read};
@@ -76,6 +77,19 @@ pub struct Manual {
     pub parts: &'static [Part],
     /// What it warns of.
     pub lints: &'static [Lint],
+    /// What became of the instructions of the article that it grew from.
+    pub article: &'static [Instruction],
+}
+
+/// An instruction of Greg Bledsoe's article "Server Hardening", and what became of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Instruction {
+    /// As the article has it.
+    pub said: &'static str,
+    /// What to write in a spec instead, and why where that is something else.
+    pub became: &'static str,
+    /// The numbers of requirements.
+    pub refs: &'static [&'static str],
 }
 
 /// A section inside a section, for the manual.
@@ -142,6 +156,7 @@ macro_rules! hurdles {
         /// The manual of every hurdle.
         pub const MANUALS: &[Manual] = &[$(Manual {
             name: stringify!($name), doc: <$section>::DOC, fields: <$section>::FIELDS, parts: $name::PARTS, lints: $name::LINTS,
+            article: $name::FROM_THE_ARTICLE,
         },)+];
     };
 }
@@ -151,15 +166,6 @@ hurdles! {
     accounts: accounts::Accounts,
     ssh: ssh::Ssh,
     sysctl: sysctl::Sysctl,
+    kernel: kernel::Kernel,
     firewall: firewall::Firewall,
-}
-
-fn proof(hurdle: &str, what: &str, refs: &[&str], statement: impl Into<String>, check: Check) -> Proof {
-    Proof {
-        id: format!("{hurdle}/{what}"),
-        hurdle: hurdle.to_owned(),
-        refs: refs.iter().map(|r| (*r).to_owned()).collect(),
-        statement: statement.into(),
-        check,
-    }
 }

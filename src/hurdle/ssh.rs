@@ -1,12 +1,12 @@
 //! sshd: who may try, with what, by which algorithms. One drop-in that sorts before every other.
 
-use super::{Hurdle, Part, Trouble, proof};
+use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::lints::way_in;
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::Ports;
 use crate::plan::proof::{Check, Credential, Login, Proof};
-use crate::plan::{LIB, Logins, Plan, Stage};
+use crate::plan::{LIB, Logins, Plan, Stage, Syntax};
 use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
 use crate::{choice, section, template};
@@ -107,6 +107,8 @@ const LOW_PORT: Lint = Lint {
 pub const LINTS: &[Lint] = &[PASSWORD_LOGIN, ROOT_LOGIN, ANYONE, LOW_PORT];
 /// The sections inside.
 pub const PARTS: &[Part] = &[];
+/// What became of the article.
+pub const FROM_THE_ARTICLE: &[Instruction] = &[];
 
 const DROP_IN: &str = "00-hardtack.conf";
 
@@ -320,7 +322,9 @@ impl Hurdle for Ssh {
         };
         plan.packages.insert(facts.package("ssh-server")?.to_owned());
         plan.draw("ssh", Stage::Apply, &holes.drop_in, 0o600, template!("ssh/00-hardtack.conf"), &holes)?;
+        plan.controls(&holes.drop_in, Syntax::Directives, format!("systemctl reload {}", holes.unit));
         plan.command("ssh", Stage::Apply, template!("ssh/apply.sh"), &holes)?;
+        plan.guards();
         if facts.has("ssh-socket") && self.port.0 != 22 {
             // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
             plan.command(
@@ -354,11 +358,11 @@ impl Hurdle for Ssh {
                     keyword: keyword.clone(),
                     values: d.effective(),
                 };
-                proof("ssh", &format!("effective-{keyword}"), d.refs, d.statement, check)
+                Proof::new("ssh", &format!("effective-{keyword}"), d.refs, d.statement, check)
             })
             .collect();
         let check = Check::File { path: Self::drop_in(facts)?, mode: "0600".into(), owner: "root:root".into() };
-        proofs.push(proof(
+        proofs.push(Proof::new(
             "ssh",
             "drop-in-is-roots",
             &["CIS 5.1.1", "dev-sec sshd-05"],
@@ -366,13 +370,14 @@ impl Hurdle for Ssh {
             check,
         ));
         let check = Check::Unit { unit: facts.unit("sshd")?.to_owned(), active: "active".into(), enabled: None };
-        proofs.push(proof("ssh", "running", &["R11"], "sshd runs", check));
+        proofs.push(Proof::new("ssh", "running", &["R11"], "sshd runs", check));
         let attempt = |user: &str, with, succeeds| {
-            Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from: plan.ssh_from(), succeeds })
+            let (from, interface) = plan.ssh_from();
+            Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from, interface, succeeds })
         };
         if !*self.root_login {
             let statement = "root is refused, even with a key that stands in its authorized_keys";
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "ssh",
                 "root-refused",
                 &["R30", "CIS 5.1.20"],
@@ -382,7 +387,7 @@ impl Hurdle for Ssh {
         }
         for name in plan.accounts.keys() {
             let statement = format!("a key that stands nowhere does not let {name} in");
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "ssh",
                 &format!("strangers-key-refused-for-{name}"),
                 &["R34"],
@@ -391,7 +396,7 @@ impl Hurdle for Ssh {
             ));
             if !*self.password_login {
                 let statement = format!("the right password does not let {name} in");
-                proofs.push(proof(
+                proofs.push(Proof::new(
                     "ssh",
                     &format!("password-refused-for-{name}"),
                     &["R39", "dev-sec sshd-27"],
@@ -405,7 +410,13 @@ impl Hurdle for Ssh {
                 // The spec wants it, so it must work.
                 let statement = format!("the right password lets {name} in");
                 let check = attempt(name.as_str(), Credential::ItsPassword, true);
-                proofs.push(proof("ssh", &format!("password-taken-for-{name}"), &["sshd_config(5)"], statement, check));
+                proofs.push(Proof::new(
+                    "ssh",
+                    &format!("password-taken-for-{name}"),
+                    &["sshd_config(5)"],
+                    statement,
+                    check,
+                ));
             }
         }
         Ok(proofs)

@@ -1,6 +1,6 @@
 //! Kernel parameters: a baseline with a reason for each key, and a person's own.
 
-use super::{Hurdle, Part, Trouble, proof};
+use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
 use crate::plan::name::{SysctlKey, SysctlValue};
@@ -104,6 +104,8 @@ const LOOSENED: Lint = Lint {
 pub const LINTS: &[Lint] = &[LOOSENED];
 /// The sections inside.
 pub const PARTS: &[Part] = &[];
+/// What became of the article.
+pub const FROM_THE_ARTICLE: &[Instruction] = &[];
 
 type Row = (&'static str, &'static str, &'static str, &'static [&'static str]);
 
@@ -312,11 +314,11 @@ impl Hurdle for Sysctl {
             let check = Check::Sysctl { path: key.path(), value: value.to_string() };
             // An interface may itself be called `every`, and two proofs never have one name.
             let id = key.as_str().replace("every", "every-").replace('*', "every");
-            proofs.push(proof("sysctl", &id, refs, statement, check));
+            proofs.push(Proof::new("sysctl", &id, refs, statement, check));
         }
         if !proofs.is_empty() {
             let check = Check::Unit { unit: facts.unit("sysctl")?.to_owned(), active: "active".into(), enabled: None };
-            proofs.push(proof(
+            proofs.push(Proof::new(
                 "sysctl",
                 "set-at-boot",
                 &["R20"],

@@ -1,20 +1,25 @@
 //! The narrow waist: all that the hurdles ask of a machine. Hurdles meet only here, deliveries see only this.
 
+pub mod blocklist;
 pub mod credential;
+pub mod filter;
 pub mod lints;
 pub mod name;
 pub mod net;
+pub mod outbound;
 pub mod proof;
+pub mod sabotage;
+pub mod wire;
 
 use crate::report::{Report, Span};
 use crate::template;
 use crate::template::{Template, TemplateFault, render};
 use credential::{PasswordHash, PublicKey};
-use name::{GroupName, HostName, SysctlKey, SysctlValue, UserName};
+pub use filter::{Exit, Filter, Metadata, Open, Unmatched};
+use name::{GroupName, HostName, KernelArgument, SysctlKey, SysctlValue, UserName};
 use net::{Cidr, Ports, Protocol};
 use proof::{Proof, Sudo};
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::IpAddr;
 
 /// Where the machine keeps what is ours.
 pub const LIB: &str = "/usr/local/lib/hardtack";
@@ -57,6 +62,35 @@ pub struct File {
     pub hurdle: &'static str,
     /// The template that it was drawn from.
     pub template: &'static str,
+    /// What its lines are to a machine that runs; none where they are a program, or matter at a boot only.
+    pub controls: Option<Controls>,
+}
+
+/// The lines of a file as controls of a running machine: each is one thing that a sabotage may break.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Controls {
+    /// How a line is written.
+    pub syntax: Syntax,
+    /// A command that makes the machine read the file anew.
+    pub takes_effect: String,
+}
+
+/// The command that has nothing take effect, for what a running machine does not read.
+pub const NOTHING: &str = "true";
+
+/// How a line of a file is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Syntax {
+    /// `Keyword value`, as sshd_config(5).
+    Directives,
+    /// `key = value`, as sysctl.d(5).
+    Assignments,
+    /// As iptables-save(8) writes.
+    Rules,
+    /// `Key=value`, as systemd.unit(5).
+    Unit,
+    /// Words behind the last quotation mark `"`, as a file of grub's has the kernel's arguments.
+    Arguments,
 }
 
 /// A command of a stage: a POSIX shell script.
@@ -70,6 +104,8 @@ pub struct Command {
     pub text: String,
     /// The template that it was drawn from.
     pub template: &'static str,
+    /// Whether it changes nothing on a good machine, and only refuses what is wrong.
+    pub guards: bool,
 }
 
 /// A person's account.
@@ -104,52 +140,13 @@ pub struct Logins {
     pub root: bool,
 }
 
-/// What a firewall does with what no rule lets in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unmatched {
-    /// Says nothing.
-    Drop,
-    /// Says no.
-    Reject,
-}
-
-/// Packets that a firewall lets in.
+/// What an image's boot loader reads the kernel's arguments from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Open {
-    /// Their protocol.
-    pub protocol: Protocol,
-    /// Their ports on the machine.
-    pub ports: Vec<Ports>,
-    /// Where they may come from; empty is anywhere, in both families.
-    pub from: Vec<Cidr>,
-    /// The interface that they must arrive on.
-    pub interface: Option<String>,
-    /// Whether they are let in from the gate on: only those of ssh are.
-    pub from_the_gate: bool,
-    /// Where that was asked for.
-    pub span: Option<Span>,
-}
-
-/// What a firewall is to do, apart from how its rules are written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Filter {
-    /// What becomes of the rest.
-    pub unmatched: Unmatched,
-    /// What is let in.
-    pub opens: Vec<Open>,
-}
-
-impl Filter {
-    /// Whether a packet may come in.
-    #[must_use]
-    pub fn lets_in(&self, protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>) -> bool {
-        self.opens.iter().any(|o| {
-            o.protocol == protocol
-                && o.ports.iter().any(|p| p.contains(port))
-                && (o.from.is_empty() || o.from.iter().any(|net| net.contains(source)))
-                && (o.interface.is_none() || o.interface.as_deref() == interface)
-        })
-    }
+pub enum BootLoader {
+    /// Files in this folder, which update-grub reads.
+    Grub(String),
+    /// grubby, which writes them into every entry.
+    Grubby,
 }
 
 /// Two hurdles, or one twice, asked for the same thing in different ways.
@@ -173,6 +170,10 @@ pub struct Plan {
     pub units: BTreeSet<String>,
     /// Kernel parameters.
     pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
+    /// Arguments of the kernel's command line, in the order asked for.
+    pub kernel_arguments: Vec<KernelArgument>,
+    /// What hands them to the kernel, where the image says so.
+    pub boot_loader: Option<BootLoader>,
     /// Commands, in the order of their stages.
     pub commands: Vec<Command>,
     /// What hurdles serve, by the names that a firewall rule can use.
@@ -186,6 +187,7 @@ pub struct Plan {
     /// Where the section stands whose hurdle is planning: what it asks for by default has no other place.
     pub here: Option<Span>,
     sysctl_d: String,
+    kernel_askers: Vec<(&'static str, KernelArgument)>,
     clashes: Vec<Clash>,
 }
 
@@ -202,12 +204,15 @@ impl Plan {
             units: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             sysctl_d: sysctl_d.to_owned(),
+            kernel_arguments: Vec::new(),
+            boot_loader: None,
             commands: Vec::new(),
             services: BTreeMap::new(),
             logins: None,
             filter: None,
             proofs: Vec::new(),
             here: None,
+            kernel_askers: Vec::new(),
             clashes: Vec::new(),
         }
     }
@@ -237,8 +242,15 @@ impl Plan {
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;
-        self.file(path, File { mode, text, stage, hurdle, template: template.name });
+        self.file(path, File { mode, text, stage, hurdle, template: template.name, controls: None });
         Ok(())
+    }
+
+    /// Says of a file that was asked for what its lines are to a machine that runs.
+    pub fn controls(&mut self, path: &str, syntax: Syntax, takes_effect: impl Into<String>) {
+        if let Some(file) = self.files.get_mut(path) {
+            file.controls = Some(Controls { syntax, takes_effect: takes_effect.into() });
+        }
     }
 
     /// Asks for a command of a stage, drawn from a template.
@@ -253,8 +265,15 @@ impl Plan {
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;
-        self.commands.push(Command { stage, hurdle, text, template: template.name });
+        self.commands.push(Command { stage, hurdle, text, template: template.name, guards: false });
         Ok(())
+    }
+
+    /// Says of the command that was asked for last that it only refuses what is wrong.
+    pub fn guards(&mut self) {
+        if let Some(command) = self.commands.last_mut() {
+            command.guards = true;
+        }
     }
 
     /// Asks for a kernel parameter. Another value for one that is taken is a clash.
@@ -266,20 +285,38 @@ impl Plan {
         }
     }
 
+    /// Asks for an argument of the kernel's command line. Another value for a key that another hurdle has given is a clash;
+    /// one hurdle may give a key several values, since some add up (`console=`).
+    pub fn kernel_argument(&mut self, hurdle: &'static str, argument: KernelArgument) {
+        let other = self.kernel_askers.iter().find(|(who, other)| *who != hurdle && other.key() == argument.key());
+        if let Some((who, other)) = other.filter(|(_, other)| *other != argument) {
+            self.clashes.push(Clash(format!("`{hurdle}` wants the kernel argument {argument}, `{who}` wants {other}")));
+        }
+        if !self.kernel_arguments.contains(&argument) {
+            self.kernel_arguments.push(argument.clone());
+        }
+        self.kernel_askers.push((hurdle, argument));
+    }
+
     /// Adds a proof. Two proofs of one name are a clash, found when the plan is sealed.
     pub fn proof(&mut self, proof: Proof) {
         self.proofs.push(proof);
     }
 
-    /// A network that may reach sshd, IPv4 first; none is anywhere.
+    /// Where sshd may be reached from: a network, IPv4 first, or none for anywhere; and on which interface, where only rules
+    /// that name one let it in.
     #[must_use]
-    pub fn ssh_from(&self) -> Option<Cidr> {
-        let port = self.logins.as_ref()?.port;
+    pub fn ssh_from(&self) -> (Option<Cidr>, Option<String>) {
+        let port = self.logins.as_ref().map(|l| l.port);
         let opens = self.filter.iter().flat_map(|f| &f.opens);
         let open = opens
-            .filter(|o| o.protocol == Protocol::Tcp && o.ports.iter().any(|p| p.contains(port)))
-            .min_by_key(|o| o.interface.is_some())?;
-        open.from.iter().find(|net| net.is_ipv4()).or(open.from.first()).copied()
+            .filter(|o| {
+                o.protocol == Protocol::Tcp && o.ports.iter().any(|p| port.is_some_and(|port| p.contains(port)))
+            })
+            .min_by_key(|o| o.interface.is_some());
+        let Some(open) = open else { return (None, None) };
+        let from = open.from.iter().find(|net| net.is_ipv4()).or(open.from.first()).copied();
+        (from, open.interface.clone())
     }
 
     /// Closes the plan: nothing is asked for any more. Judges what belongs to no single hurdle.
@@ -314,14 +351,38 @@ impl Plan {
             let path = format!("{}/99-zz-hardtack.conf", self.sysctl_d);
             self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context)
                 .map_err(|e| Clash(e.to_string()))?;
+            // Whoever does so several times in ten seconds is held up (systemd.unit(5), StartLimitBurst=).
+            let effect = "systemctl reset-failed systemd-sysctl.service; systemctl restart systemd-sysctl.service";
+            self.controls(&path, Syntax::Assignments, effect);
             self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &()).map_err(|e| Clash(e.to_string()))?;
         }
+        self.boot_loader_files().map_err(|e| Clash(e.to_string()))?;
         self.commands.sort_by_key(|c| (c.stage, c.hurdle));
         Ok(Sealed(self))
     }
 }
 
 impl Plan {
+    // As with parameters, several hurdles ask and the waist writes the one file.
+    fn boot_loader_files(&mut self) -> Result<(), TemplateFault> {
+        #[derive(serde::Serialize)]
+        struct Holes {
+            arguments: Vec<String>,
+            line: String,
+            grubby: bool,
+        }
+        let arguments: Vec<String> = self.kernel_arguments.iter().map(ToString::to_string).collect();
+        let Some(loader) = self.boot_loader.clone().filter(|_| !arguments.is_empty()) else { return Ok(()) };
+        let holes = Holes { line: arguments.join(" "), arguments, grubby: loader == BootLoader::Grubby };
+        if let BootLoader::Grub(folder) = &loader {
+            let path = format!("{folder}/99-hardtack.cfg");
+            self.draw("kernel", Stage::Apply, &path, 0o644, template!("plan/kernel-arguments.sh"), &holes)?;
+            // The kernel that runs has its arguments already.
+            self.controls(&path, Syntax::Arguments, NOTHING);
+        }
+        self.command("kernel", Stage::Apply, template!("plan/boot-loader.sh"), &holes)
+    }
+
     /// Closes a plan that was sealed once and then broken on purpose, as a sabotage does. Nothing is judged again.
     #[must_use]
     pub fn resealed(self) -> Sealed {

@@ -47,6 +47,12 @@ name! {
     SysctlValue
 }
 
+name! {
+    /// One argument of the kernel's command line: a word, or a word and a value. Nothing in it means anything to a shell or
+    /// to a boot loader.
+    KernelArgument
+}
+
 impl FromText for HostName {
     const WHAT: &'static str = "a host name";
     fn from_text(text: &str) -> Result<Self, Fault> {
@@ -140,6 +146,33 @@ impl FromText for SysctlValue {
     }
 }
 
+impl FromText for KernelArgument {
+    const WHAT: &'static str = "an argument of the kernel";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-=,:/@+".contains(&b));
+        let begins = text.bytes().next().is_some_and(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if good && begins && text.len() <= 200 {
+            return Ok(KernelArgument(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not an argument of the kernel", shown(text)))
+            .help("write each by itself, without blanks and quotes: init_on_free=1"))
+    }
+}
+
+impl KernelArgument {
+    /// What stands before the first `=`.
+    #[must_use]
+    pub fn key(&self) -> &str {
+        self.0.split_once('=').map_or(&self.0, |(key, _)| key)
+    }
+
+    /// What stands behind it.
+    #[must_use]
+    pub fn value(&self) -> Option<&str> {
+        self.0.split_once('=').map(|(_, value)| value)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,6 +200,25 @@ mod tests {
             &["1a", "Alice", "-a", "a.b", "root:x", &"a".repeat(33), &long],
         );
         check::<Interface>(&["eth0", "enp0s3", "br-lan", "eth0.100"], &["eth+", "a/b", &"e".repeat(16), "-i", &long]);
+        check::<KernelArgument>(
+            &["quiet", "init_on_free=1", "root=UUID=1-2", "console=ttyS0,115200n8", "slab_nomerge", "ipv6.disable=1"],
+            &[
+                "-x",
+                "--",
+                "=1",
+                "a=b\\",
+                "a={x}",
+                "a&b",
+                "a|b",
+                "a<b",
+                "a*",
+                "a~b",
+                "a%b",
+                "a!",
+                &long,
+                &"a".repeat(201),
+            ],
+        );
         check::<SysctlKey>(
             &["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"],
             &["ip_forward", "a..b", "*.x", "-net.ipv4.ip_forward", "a.b=c", &long],

@@ -5,13 +5,22 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The network that the prober plays: set aside for measuring (RFC 2544), so that a spec hardly names it.
-pub const LINK4: Ipv4Net = Ipv4Net::new_assert(Ipv4Addr::new(198, 18, 0, 0), 24);
-/// The machine's address on that network.
-pub const MACHINE4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 10);
-/// A neighbour of the machine on that network.
-pub const NEIGHBOUR4: Ipv4Addr = Ipv4Addr::new(198, 18, 0, 77);
-/// The same neighbour, link-local.
+/// The networks that the prober plays, one a card: set aside for measuring (RFC 2544), so that a spec hardly names them.
+#[must_use]
+pub const fn link4(card: u8) -> Ipv4Net {
+    Ipv4Net::new_assert(Ipv4Addr::new(198, 18, card, 0), 24)
+}
+/// The machine's address on the network of a card.
+#[must_use]
+pub const fn machine4(card: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, card, 10)
+}
+/// A neighbour of the machine on the network of a card.
+#[must_use]
+pub const fn neighbour4(card: u8) -> Ipv4Addr {
+    Ipv4Addr::new(198, 18, card, 77)
+}
+/// The same neighbour on any of them, link-local.
 pub const NEIGHBOUR6: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 0x77);
 /// Addresses far away from which a machine may hear anything (RFC 5737, RFC 3849).
 pub const FAR: [IpAddr; 6] = [
@@ -79,6 +88,12 @@ impl Ports {
     }
 }
 
+impl std::fmt::Display for Ports {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.first == self.last { write!(f, "{}", self.first) } else { write!(f, "{}-{}", self.first, self.last) }
+    }
+}
+
 impl FromText for Ports {
     const WHAT: &'static str = "a port or a range of ports";
     const NUMBERS: bool = true;
@@ -129,6 +144,12 @@ impl Cidr {
         self.0.contains(&address)
     }
 
+    /// Its first address.
+    #[must_use]
+    pub fn network(self) -> IpAddr {
+        self.0.network()
+    }
+
     /// Its length in bits.
     #[must_use]
     pub fn prefix(self) -> u8 {
@@ -148,9 +169,12 @@ impl Cidr {
         // Neither the network's own address, nor its router's likely one, nor broadcast.
         let step = if spare >= 4 { 5 + u32::from(number) % ((1 << spare.min(8)) - 8) } else { u32::from(spare >= 2) };
         match net.network() {
-            // Not the machine itself, where a spec names the very network that the prober plays.
-            IpAddr::V4(a) if u32::from(a).wrapping_add(step) == u32::from(MACHINE4) => IpAddr::V4(NEIGHBOUR4),
-            IpAddr::V4(a) => IpAddr::V4(Ipv4Addr::from(u32::from(a).wrapping_add(step))),
+            IpAddr::V4(a) => {
+                let a = Ipv4Addr::from(u32::from(a).wrapping_add(step));
+                let card = a.octets()[2];
+                // Not the machine itself, where a network is one of those that the prober plays.
+                IpAddr::V4(if a == machine4(card) { neighbour4(card) } else { a })
+            }
             IpAddr::V6(a) => IpAddr::V6(Ipv6Addr::from(u128::from(a).wrapping_add(u128::from(step)))),
         }
     }

@@ -1,7 +1,7 @@
 //! The vocabulary of proofs: what must be seen on the booted machine. Closed, so that every reporter, every sabotage and
 //! every delivery understands every proof. They ask the daemon, never the file that a hurdle wrote.
 
-use super::net::{Cidr, Protocol};
+use super::net::{Cidr, Ports, Protocol};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
@@ -18,6 +18,26 @@ pub struct Proof {
     pub statement: String,
     /// How it is seen.
     pub check: Check,
+    /// At which boots it is looked for.
+    #[serde(default, skip_serializing_if = "When::is_every_boot")]
+    pub when: When,
+}
+
+/// At which boots a proof is looked for. What does not hold after a reboot is not hardened.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum When {
+    /// At the first and again after a reboot.
+    #[default]
+    EveryBoot,
+    /// Only after a reboot: what the boot loader hands to the kernel, for one.
+    AfterReboot,
+}
+
+impl When {
+    fn is_every_boot(&self) -> bool {
+        *self == When::EveryBoot
+    }
 }
 
 /// Where a proof is seen from.
@@ -82,9 +102,18 @@ pub enum Check {
     },
     /// A login by the OpenSSH client.
     Login(Login),
-    /// Packets on the wire.
+    /// A packet on the wire, to a port where something surely listens.
     Wire(Knock),
-    /// A script, run by root with /bin/sh; it holds when the exit status is 0. Its last line says what was seen.
+    /// Every port there is, from one address: what is declared and nothing else.
+    Sweep(Sweep),
+    /// An ICMP or ICMPv6 echo.
+    Echo(Echo),
+    /// The machine itself begins, and what leaves it is seen on the wire.
+    Outbound(Outbound),
+    /// All of a boot, from the first instruction on: nothing answers before its stage.
+    Window(Window),
+    /// A script, run by root with /bin/sh; it holds when the exit status is 0. Its last line says what was seen. With 75
+    /// (`EX_TEMPFAIL`) it says that it could not tell, and why.
     Script {
         /// The script.
         script: String,
@@ -128,6 +157,9 @@ pub struct Login {
     /// A network that the firewall lets in; none is anywhere. Each attempt comes from another address of it, since sshd
     /// makes an address wait that has failed before (PerSourcePenalties).
     pub from: Option<Cidr>,
+    /// The interface that it arrives on; none is one that no rule names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
     /// Whether it must get in.
     pub succeeds: bool,
 }
@@ -149,7 +181,7 @@ pub enum Credential {
 pub struct Knock {
     /// Where it comes from. It goes to the machine's address of the same family and scope.
     pub source: IpAddr,
-    /// The interface that it arrives on, where that matters.
+    /// The interface that it arrives on; none is one that no rule names.
     pub interface: Option<String>,
     /// The protocol.
     pub protocol: Protocol,
@@ -159,8 +191,132 @@ pub struct Knock {
     pub wanted: Reaction,
 }
 
+/// Packets to every port, and what may come back. Whether something listens does not matter: a machine answers for a
+/// port that its firewall lets through, if only by a reset.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sweep {
+    /// Where they come from.
+    pub source: IpAddr,
+    /// The interface that they arrive on; none is one that no rule names.
+    pub interface: Option<String>,
+    /// The protocol. Of UDP not every port is asked, but those of [`Sweep::ports`]: a machine may send only one ICMP error a second.
+    pub protocol: Protocol,
+    /// The ports that are let in from there. Each must answer, and no other may.
+    pub open: Vec<Ports>,
+    /// Of UDP: the ports that are let in from anywhere at all, which are asked from here as well.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub declared: Vec<Ports>,
+    /// What must come back from the others.
+    pub shut: Reaction,
+}
+
+impl Sweep {
+    /// The ports that are asked: all of TCP; of UDP the declared ones, at most their ends, and those that are known to be abused.
+    #[must_use]
+    pub fn ports(&self) -> Vec<u16> {
+        match self.protocol {
+            Protocol::Tcp => (1..=u16::MAX).collect(),
+            Protocol::Udp => {
+                let declared = self.open.iter().chain(&self.declared).flat_map(|p| [p.first, p.last]);
+                let mut ports: Vec<u16> = declared.chain(COMMON_UDP.iter().copied()).collect();
+                ports.sort_unstable();
+                ports.dedup();
+                ports
+            }
+        }
+    }
+
+    /// Whether the port is let in.
+    #[must_use]
+    pub fn lets_in(&self, port: u16) -> bool {
+        self.open.iter().any(|p| p.contains(port))
+    }
+}
+
+/// An echo request, and whether it is answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Echo {
+    /// Where it comes from.
+    pub source: IpAddr,
+    /// The interface that it arrives on; none is one that no rule names.
+    pub interface: Option<String>,
+    /// Whether a reply comes back.
+    pub answered: bool,
+}
+
+/// A packet that the machine sends by itself, as an ordinary user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbound {
+    /// Where it goes to.
+    pub dest: IpAddr,
+    /// The protocol.
+    pub protocol: Protocol,
+    /// The port there.
+    pub port: u16,
+    /// The account that sends it; none is nobody(65534), who has no rights.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// The group that it has for that; none is that of nobody.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Whether it leaves the machine.
+    pub leaves: bool,
+}
+
+/// What may answer while a machine boots.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Which boot.
+    pub boot: Boot,
+    /// The ports that are knocked on without rest.
+    pub knocks: Vec<Moment>,
+    /// Ports of TCP that rules name. All others that are not in `knocks` are knocked on in turn, and may answer at no moment.
+    pub declared: Vec<Ports>,
+}
+
+/// Which boot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Boot {
+    /// The first, that applies the bundle.
+    First,
+    /// The one after.
+    Second,
+}
+
+/// A port that is knocked on during a whole boot, and from which stage on it may answer.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Moment {
+    /// Where the knocks come from.
+    pub source: IpAddr,
+    /// The interface that they arrive on; none is one that no rule names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The port, of TCP.
+    pub port: u16,
+    /// When it may answer.
+    pub since: Since,
+    /// What comes back before that.
+    pub shut: Reaction,
+}
+
+/// From which stage on a port may answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Since {
+    /// From the first packet on: ssh.
+    Gate,
+    /// When the first boot has succeeded.
+    Open,
+    /// At no moment.
+    Never,
+}
+
+/// UDP services that are scanned for and abused: discovery, amplification, remote procedure calls, boot (US-CERT TA14-017A).
+pub const COMMON_UDP: [u16; 14] = [53, 67, 69, 111, 123, 137, 161, 389, 500, 1900, 5353, 5355, 11211, 33434];
+
 /// What comes back to a knock.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reaction {
     /// The listener answers.
@@ -169,16 +325,59 @@ pub enum Reaction {
     Silent,
     /// A refusal: TCP reset or an ICMP error.
     Refused,
+    /// Not the listener: a refusal, or one that does not find its way back.
+    Shut,
+}
+
+impl Reaction {
+    /// Whether what was seen is what was wanted.
+    #[must_use]
+    pub fn is_met_by(self, seen: Reaction) -> bool {
+        self == seen || (self == Reaction::Shut && matches!(seen, Reaction::Silent | Reaction::Refused))
+    }
 }
 
 impl Proof {
+    /// The proof `hurdle/what`, looked for at every boot.
+    #[must_use]
+    pub fn new(hurdle: &str, what: &str, refs: &[&str], statement: impl Into<String>, check: Check) -> Self {
+        Proof {
+            id: format!("{hurdle}/{what}"),
+            hurdle: hurdle.to_owned(),
+            refs: refs.iter().map(|r| (*r).to_owned()).collect(),
+            statement: statement.into(),
+            check,
+            when: When::EveryBoot,
+        }
+    }
+}
+
+impl Check {
     /// Where it is seen from.
     #[must_use]
     pub fn seen_from(&self) -> SeenFrom {
-        match self.check {
+        match self {
             Check::Login(_) => SeenFrom::Login,
-            Check::Wire(_) => SeenFrom::Wire,
-            _ => SeenFrom::Inside,
+            Check::Wire(_) | Check::Sweep(_) | Check::Echo(_) | Check::Outbound(_) | Check::Window(_) => SeenFrom::Wire,
+            Check::Says { .. }
+            | Check::Sysctl { .. }
+            | Check::Unit { .. }
+            | Check::File { .. }
+            | Check::Account(_)
+            | Check::Sudo { .. }
+            | Check::Script { .. } => SeenFrom::Inside,
+        }
+    }
+
+    /// The interface that its packets arrive on, where it names one.
+    #[must_use]
+    pub fn interface(&self) -> Option<&str> {
+        match self {
+            Check::Wire(Knock { interface, .. })
+            | Check::Sweep(Sweep { interface, .. })
+            | Check::Echo(Echo { interface, .. })
+            | Check::Login(Login { interface, .. }) => interface.as_deref(),
+            _ => None,
         }
     }
 }

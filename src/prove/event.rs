@@ -1,6 +1,9 @@
 //! All that a reporter may know, as it happens.
 
+use super::run::hunt::Fate;
+use super::shell::Ask;
 use super::verdict::Judgement;
+use std::sync::mpsc::Sender;
 
 /// Which of the two machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,8 +34,30 @@ pub enum Event {
         which: Which,
         /// The proof, by its place in the list.
         proof: usize,
+        /// Whether this was after a reboot.
+        again: bool,
         /// What came of it.
         judgement: Judgement,
+    },
+    /// A control was broken on purpose.
+    Sabotaged {
+        /// The sabotage.
+        id: String,
+        /// What was done.
+        what: String,
+        /// How many are decided.
+        done: usize,
+        /// How many there are.
+        of: usize,
+        /// What came of it.
+        fate: Fate,
+    },
+    /// The machine of the bundle has been judged, and is kept for as long as someone holds this.
+    Kept {
+        /// Why it could not be judged, if so.
+        trouble: Option<String>,
+        /// Takes scripts for it.
+        ask: Sender<Ask>,
     },
     /// A machine is done, or could not be.
     Ended {

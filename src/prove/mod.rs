@@ -1,12 +1,15 @@
 //! Boots a bundle and judges it.
 
+pub mod channel;
 pub mod event;
 pub mod guest;
 pub mod image;
 pub mod judge;
+pub mod matrix;
 pub mod process;
 pub mod qemu;
 pub mod reporter;
 pub mod run;
+pub mod shell;
 pub mod verdict;
 pub mod wire;

@@ -36,6 +36,7 @@ pub struct Program {
     arguments: Vec<OsString>,
     directory: Option<PathBuf>,
     environment: Vec<(OsString, OsString)>,
+    input: Option<File>,
     deadline: Duration,
     farewell: Signal,
 }
@@ -48,6 +49,7 @@ impl Program {
             arguments: Vec::new(),
             directory: None,
             environment: Vec::new(),
+            input: None,
             deadline: Duration::from_secs(3600),
             farewell: Signal::TERM,
         }
@@ -78,6 +80,13 @@ impl Program {
     #[must_use]
     pub fn environment(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.environment.push((name.into(), value.as_ref().to_owned()));
+        self
+    }
+
+    /// Let it read this file on its standard input; there is nothing unless told.
+    #[must_use]
+    pub fn input(mut self, file: File) -> Self {
+        self.input = Some(file);
         self
     }
 
@@ -162,8 +171,9 @@ impl Program {
         }
     }
 
-    fn spawn(self, out: Stdio, err: Stdio) -> Result<Running> {
-        self.spawn_with(Stdio::null(), out, err)
+    fn spawn(mut self, out: Stdio, err: Stdio) -> Result<Running> {
+        let input = self.input.take().map_or_else(Stdio::null, Stdio::from);
+        self.spawn_with(input, out, err)
     }
 
     fn spawn_with(self, input: Stdio, out: Stdio, err: Stdio) -> Result<Running> {

@@ -181,6 +181,16 @@ impl Report {
         }
     }
 
+    /// Adds the faults of another report that are not in this one.
+    pub fn merge(&mut self, other: Report) {
+        for diagnostic in other.diagnostics {
+            if !self.diagnostics.contains(&diagnostic) {
+                self.push(diagnostic);
+            }
+        }
+        self.secrets.extend(other.secrets);
+    }
+
     /// Remembers a place whose text is drawn for nobody: a terminal is recorded, pasted and watched.
     pub fn secret(&mut self, place: Span) {
         self.secrets.push(place);
@@ -253,9 +263,15 @@ pub fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) ->
 /// Text fit for a message: control characters shown as escapes, cut at 60 characters.
 #[must_use]
 pub fn shown(text: &str) -> String {
+    shown_up_to(60, text)
+}
+
+/// As [`shown`], cut at another length.
+#[must_use]
+pub fn shown_up_to(most: usize, text: &str) -> String {
     let mut out = String::new();
     for (count, c) in text.chars().enumerate() {
-        if count == 60 {
+        if count == most {
             out.push('…');
             break;
         }

@@ -4,17 +4,25 @@
 //! proofs, and the wire does not need a login.
 
 mod machine;
+mod several;
+mod trust;
+mod vendor;
+mod warm;
 
 use crate::readme::{blocks, run};
-use crate::support::{bake, hardtack, root};
+use crate::support::{bake, good, hardtack, root};
 use hardtack::facts::Facts;
-use hardtack::plan::{File, Plan, Stage};
+use hardtack::plan::proof::Proof;
+use hardtack::plan::{File, Plan, Stage, wire};
+use hardtack::prove::event::Event;
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
 use hardtack::prove::run::{Job, Outcome, prove};
+use hardtack::prove::shell::{Ask, Keep, printed, script};
 use hardtack::prove::verdict::Verdict;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Sender, channel};
 
 const DROP_IN: &str = "/etc/ssh/sshd_config.d/00-hardtack.conf";
 
@@ -25,10 +33,14 @@ fn cache() -> PathBuf {
 
 /// Runs the verb as a person would, and gives its report.
 fn proved(arguments: &[&str], home: Option<&Path>) -> (Value, String) {
+    proved_in(&cache(), arguments, home)
+}
+
+fn proved_in(cache: &Path, arguments: &[&str], home: Option<&Path>) -> (Value, String) {
     let folder = tempfile::tempdir().unwrap();
     let report = folder.path().join("report.json");
     let mut command = hardtack();
-    command.env("XDG_CACHE_HOME", cache().parent().unwrap());
+    command.env("XDG_CACHE_HOME", cache.parent().unwrap());
     if let Some(home) = home {
         command.env("HOME", home);
     }
@@ -44,15 +56,10 @@ fn control_of<'a>(report: &'a Value, id: &str) -> &'a str {
     proofs.iter().find(|p| p["id"] == id).unwrap_or_else(|| panic!("no proof {id}"))["control"].as_str().unwrap()
 }
 
-fn starter_holds(image: &str) {
-    let home = tempfile::tempdir().unwrap();
-    std::fs::create_dir(home.path().join(".ssh")).unwrap();
-    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5 admin@laptop\n";
-    std::fs::write(home.path().join(".ssh/id_ed25519.pub"), key).unwrap();
-    let (report, said) = proved(&["--image", image], Some(home.path()));
+/// Every proof of the starter, on both boots where there were two; and that each has been seen to fail.
+fn all_hold(report: &Value, image: &str, said: &str) {
     assert_eq!(report["format"], 1);
     assert_eq!(report["image"], image);
-    assert!(said.contains("accelerator: "), "{said}");
     let summary = &report["summary"];
     assert_eq!((&summary["fails"], &summary["unknown"]), (&0.into(), &0.into()), "{said}");
     assert_eq!(summary["holds"].as_u64().unwrap() as usize, report["proofs"].as_array().unwrap().len());
@@ -82,47 +89,149 @@ fn starter_holds(image: &str) {
         "sysctl/kernel.kptr_restrict",
         "sysctl/net.ipv4.conf.every.accept_redirects",
     ] {
-        assert_eq!(control_of(&report, id), "fails", "{id} does not fail on the bare {image}");
+        assert_eq!(control_of(report, id), "fails", "{id} does not fail on the bare {image}");
+    }
+}
+
+fn held_again(report: &Value) {
+    for proof in report["proofs"].as_array().unwrap() {
+        // A window is of one boot.
+        let window = proof["id"].as_str().unwrap().starts_with("firewall/window-");
+        assert_eq!(proof["after_reboot"], if window { "not-run" } else { "holds" }, "{proof}");
     }
 }
 
 #[test]
-fn the_starter_holds_on_debian_12() {
-    starter_holds("debian-12");
+fn the_starter_holds_on_debian_13() {
+    let home = tempfile::tempdir().unwrap();
+    std::fs::create_dir(home.path().join(".ssh")).unwrap();
+    let key = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5 admin@laptop\n";
+    std::fs::write(home.path().join(".ssh/id_ed25519.pub"), key).unwrap();
+    let (report, said) = proved(&["--image", "debian-13"], Some(home.path()));
+    assert!(said.contains("accelerator: "), "{said}");
+    assert_eq!(report["start"], "cold");
+    all_hold(&report, "debian-13", &said);
+    held_again(&report);
 }
 
 #[test]
-fn the_starter_holds_on_debian_13() {
-    starter_holds("debian-13");
-}
-
-fn other_holds(image: &str) {
+fn another_machine_holds_on_debian_13() {
     let spec = root().join("tests/specs/other.yaml");
-    let (report, said) = proved(&[spec.to_str().unwrap(), "--image", image, "--no-control"], None);
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--image", "debian-13", "--no-control"], None);
     assert_eq!(control_of(&report, "ssh/root-refused"), "not-run");
     assert!(said.contains("nobody has seen these proofs fail"), "{said}");
 }
 
 #[test]
-fn another_machine_holds_on_debian_12() {
-    other_holds("debian-12");
+fn a_machine_that_sends_only_what_is_named_holds_on_debian_12() {
+    let spec = root().join("tests/specs/outbound.yaml");
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--no-control", "--no-reboot"], None);
+    // What leaves, and what does not, of the same account and to the same place.
+    for id in [
+        "firewall/outbound-tcp-443-203.0.113.7",
+        "firewall/outbound-tcp-443-203.0.113.7-by-root",
+        "firewall/outbound-tcp-4444-203.0.113.7-by-root",
+        "firewall/outbound-tcp-80-169.254.169.254",
+        "firewall/outbound-tcp-80-169.254.169.254-by-root",
+    ] {
+        let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
+        assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["verdict"], "holds", "{said}");
+    }
+}
+
+/// A line at the prompt of a machine that is kept: its status, what it printed, and where it ended.
+fn typed(ask: &Sender<Ask>, folder: &str, line: &str) -> (u8, String, Option<String>) {
+    let (answer, answered) = channel();
+    ask.send(Ask { script: script(folder, line), answer }).unwrap();
+    let output = answered.recv().unwrap().unwrap();
+    let (text, ended) = printed(&output.stdout);
+    (output.status, String::from_utf8(text.to_vec()).unwrap(), ended)
 }
 
 #[test]
-fn another_machine_holds_on_debian_13() {
-    other_holds("debian-13");
+fn a_machine_with_ssh_behind_one_interface_holds() {
+    let spec = root().join("tests/specs/interfaces.yaml");
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--no-control", "--no-reboot"], None);
+    for id in [
+        "accounts/nadia-logs-in",
+        "ssh/root-refused",
+        "firewall/sweep-tcp-10.0.0.205",
+        "firewall/sweep-tcp-10.0.0.206-eth1",
+    ] {
+        let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
+        assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["verdict"], "holds", "{said}");
+    }
 }
 
-/// Boots a bundle that was broken on purpose, and judges it by the proofs of the whole one.
+/// A bundle that was broken on purpose, judged by the proofs of the whole one.
+struct Broken {
+    seed: Vec<u8>,
+    proofs: Vec<Proof>,
+    windows: Vec<Proof>,
+}
+
+impl Broken {
+    fn of(sample: &str, spoil: &dyn Fn(&mut Plan)) -> Broken {
+        let text = std::fs::read_to_string(root().join("tests/specs").join(sample)).unwrap();
+        let (tree, proofs) = bake(&text, None, spoil);
+        let windows = good(&text, None).2.filter.as_ref().map(wire::windows).unwrap_or_default();
+        Broken { seed: tree.get("seed.img").unwrap().data.clone(), proofs, windows }
+    }
+
+    /// Boots it once.
+    fn judged(&self) -> Outcome {
+        self.looked_into(self.proofs.clone(), false)
+    }
+
+    /// Boots it twice, and watches both from the wire.
+    fn watched(&self) -> Outcome {
+        self.looked_into([&self.proofs[..], &self.windows].concat(), true)
+    }
+
+    fn run(
+        &self,
+        proofs: Vec<Proof>,
+        reboot: bool,
+        keep: Keep,
+        tell: &mut dyn FnMut(Event),
+    ) -> anyhow::Result<Outcome> {
+        let facts = Facts::load("debian-12").unwrap();
+        let built = image::open(&cache(), "debian-12").unwrap().expect("hardtack image build debian-12");
+        let start = facts.start().unwrap();
+        let accelerator = Accelerator::find(&Config::new(&built.disk, start, Accelerator::Kvm), &cache()).unwrap();
+        let seed = &self.seed;
+        let job = Job {
+            disk: &built.disk,
+            start,
+            accelerator,
+            seed,
+            proofs: &proofs,
+            control: false,
+            reboot,
+            keep,
+            warm: None,
+        };
+        prove(&job, tell)
+    }
+
+    fn looked_into(&self, proofs: Vec<Proof>, reboot: bool) -> Outcome {
+        let mut lent = None;
+        let mut tell = |event| {
+            if let Event::Kept { ask, trouble } = event {
+                lent = Some((trouble, typed(&ask, "/usr", "id -u; cd lib; false")));
+            }
+        };
+        let outcome = self.run(proofs, reboot, Keep::NotProved, &mut tell).unwrap();
+        // A machine with a proof that is not proved is kept, and whoever looks is root in it; another is not.
+        let (_, fails, unknown) = outcome.counts();
+        let root = (None, (1, "0\n".to_owned(), Some("/usr/lib".to_owned())));
+        assert_eq!(lent, (fails + unknown > 0).then_some(root));
+        outcome
+    }
+}
+
 fn judged(spoil: &dyn Fn(&mut Plan)) -> Outcome {
-    let text = std::fs::read_to_string(root().join("tests/specs/other.yaml")).unwrap();
-    let (tree, proofs) = bake(&text, None, spoil);
-    let facts = Facts::load("debian-12").unwrap();
-    let built = image::open(&cache(), "debian-12").unwrap().expect("hardtack image build debian-12");
-    let start = facts.start().unwrap();
-    let accelerator = Accelerator::find(&Config::new(&built, start, Accelerator::Kvm), &cache()).unwrap();
-    let seed = &tree.get("seed.img").unwrap().data;
-    prove(&Job { image: &built, start, accelerator, seed, proofs: &proofs, control: false }, &mut |_| {}).unwrap()
+    Broken::of("other.yaml", spoil).judged()
 }
 
 /// The red run names these proofs, and those of another hurdle stay as they are.
@@ -185,7 +294,7 @@ fn a_rule_left_out_and_a_drop_in_that_sorts_first_are_seen() {
         let text =
             "PasswordAuthentication yes\nAuthenticationMethods any\nPermitRootLogin yes\nAllowUsers root ines joris\n"
                 .to_owned();
-        let file = File { mode: 0o600, text, stage: Stage::Apply, hurdle: "ssh", template: "" };
+        let file = File { mode: 0o600, text, stage: Stage::Apply, hurdle: "ssh", template: "", controls: None };
         plan.file("/etc/ssh/sshd_config.d/00-aaa.conf", file);
         without_guard(plan);
     });
@@ -227,5 +336,9 @@ fn the_readme_boots() {
         ran += usize::from(kind == "sh boot");
     }
     assert_eq!(ran, 1);
-    assert!(folder.path().join("report.json").exists());
+    // What a newcomer proves is the starter, with its boots watched.
+    let report = serde_json::from_slice(&std::fs::read(folder.path().join("report.json")).unwrap()).unwrap();
+    all_hold(&report, "debian-12", &report.to_string());
+    held_again(&report);
+    assert_eq!(report["timelines"].as_array().unwrap().len(), 2);
 }

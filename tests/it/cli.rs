@@ -1,6 +1,9 @@
 //! The verbs as a person meets them: what is said, where it is said, the exit code, and what lies on the disk after.
 #![expect(clippy::disallowed_methods, reason = "the program is run as other users, and other programs judge it")]
 
+mod blocklist;
+mod runs;
+
 use crate::support::{hardtack, root};
 use hardtack::hurdle::MANUALS;
 use hardtack::plan::lints;
@@ -98,7 +101,7 @@ fn no_arguments_and_help_say_how_to_begin() {
     let codes = "Exit codes: 0 all well; 1 the spec or a proof is bad; 2 used wrongly; 3 nothing was proved; \
         69 the harness could not run; 70 a bug.";
     assert!(out.contains(codes), "{out}");
-    for verb in ["bake", "check", "prove", "new", "explain", "list", "image"] {
+    for verb in ["bake", "check", "prove", "new", "explain", "list", "blocklist", "image"] {
         let (code, out, _) = place.run(&[verb, "--help"]);
         assert!(code == 0 && out.contains(&format!("hardtack {verb}")), "{verb}: {out}");
     }
@@ -288,6 +291,11 @@ fn everything_can_be_explained_and_listed() {
         let (status, out, err) = place.run(&["explain", code]);
         assert!(status == 0 && err.is_empty() && out.contains(code) && out.lines().count() > 5, "{code}: {out}{err}");
     }
+    let (_, firewall, _) = place.run(&["explain", "firewall"]);
+    assert!(
+        firewall.contains("\n  iptables --policy FORWARD DROP\n      The same, for IPv6 too. (R8)\n"),
+        "{firewall}"
+    );
     assert_eq!(place.run(&["explain"]), place.run(&["explain", "spec"]));
     let near = "hardtack: nothing is called `ssh/pasword-login`; did you mean `ssh/password-login`?\n";
     place.check(&["explain", "ssh/pasword-login"], 2, "", near);
@@ -355,7 +363,13 @@ fn prove_names_what_makes_a_missing_image() {
     place.check(&["prove", "box.yaml"], 69, "", missing);
     let never = "hardtack: ubuntu-24.04 is rendered and linted here, but never booted\n";
     place.check(&["prove", "box.yaml", "--image", "ubuntu-24.04"], 69, "", never);
-    place.check(&["prove", "box.yaml", "--report", "x.txt"], 2, "", "hardtack: x.txt: a report is FILE.json\n");
+    for name in ["x.txt", "x", "x.JSON", ".json"] {
+        let why = format!("hardtack: {name}: a report is FILE.json, FILE.xml (JUnit) or FILE.html\n");
+        place.check(&["prove", "box.yaml", "--report", "x.xml", "--report", name], 2, "", &why);
+    }
+    let nowhere = "hardtack: gone/x.html: there is no folder gone; make it first\n";
+    place.check(&["prove", "box.yaml", "--report", "x.json", "--report", "gone/x.html"], 2, "", nowhere);
+    assert!(!place.at("x.json").exists() && !place.at("x.xml").exists());
     place.check(&["prove", "bad.yaml"], 1, "", BAD_DRAWN);
     let (code, out, err) = place.run(&["image", "list"]);
     assert_eq!((code, err.as_str()), (0, ""));

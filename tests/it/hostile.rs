@@ -36,7 +36,10 @@ fn whole() -> Value {
             "ssh": { "port": 222, "root_login": false, "password_login": false, "allow_users": ["ines", "joris"],
                 "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern" },
             "sysctl": { "baseline": "sound", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
-            "firewall": { "policy": "drop", "ipv6": "same", "outbound": "open", "allow": [
+            "kernel": { "arguments": ["init_on_free=1", "slab_nomerge"] },
+            "firewall": { "policy": "drop", "ipv6": "same", "outbound": "deny", "metadata": "root", "allow_out": [
+                { "service": "dns", "services": ["ntp"], "ports": ["8000-8099"], "protocol": "udp", "to": ["10.0.0.0/8"],
+                  "user": "ines", "group": "adm", "rate": "10/second" }], "allow": [
                 { "service": "ssh", "from": ["10.20.0.0/16", "2001:db8:20::/48"] },
                 { "services": ["http", "https"], "after": "provisioning" },
                 { "ports": ["8000-8010", "9000"], "protocol": "tcp", "interface": "eth0" },
@@ -254,7 +257,7 @@ fn judge_rootfs(
         let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
         let (now, then) = (text(&entry.data), text(&before.data));
         // Another network makes another rule.
-        if !case.place.contains("/from/") {
+        if !["/from/", "/to/"].iter().any(|nets| case.place.contains(nets)) {
             assert_eq!(now.lines().count(), then.lines().count(), "{about}: {name}\n{now}");
         }
         let was: BTreeSet<_> = then.lines().collect();
@@ -262,7 +265,9 @@ fn judge_rootfs(
             let digest = line.starts_with("digest=") || name.ends_with("/files.sha256");
             // A key reaches no file but the user-data.
             let lower = !case.place.contains("/keys/") && line.to_lowercase().contains(&value.to_lowercase());
-            assert!(digest || lower, "{about}: {name} now says {line:?}");
+            // iptables says root back as 0.
+            let root = value == "root" && line.contains("id-owner 0");
+            assert!(digest || lower || root, "{about}: {name} now says {line:?}");
         }
         if now.starts_with("#!/bin/sh") || name.contains("/hardtack/") && name.contains(".d/") {
             scripts.insert(now);

@@ -29,6 +29,7 @@ const ONE_PLACE: &[(&str, &str)] = &[
     ("fatfs", "archive/seed/vfat.rs"),
     ("smoltcp", "prove/wire/"),
     ("signal_hook", "prove/process.rs"),
+    ("ureq", "prove/image/official/http.rs"),
     ("clap", "cli/"),
     ("anstream", "cli/terminal.rs"),
 ];

@@ -5,12 +5,14 @@
 mod archive;
 mod boot;
 mod cli;
+mod fetch;
 mod golden;
 mod hostile;
 mod house;
 mod lints;
 mod matrix;
 mod readme;
+mod report;
 mod reproduce;
 mod support;
 mod wire;

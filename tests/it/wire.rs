@@ -1,5 +1,6 @@
 //! The prober against a real kernel: a network namespace is the guest, and a TAP device its network card.
 mod bridge;
+mod ear;
 mod guest;
 mod machine;
 mod sweep;

@@ -9,7 +9,7 @@ mod vfat;
 use std::io;
 
 pub use iso::iso;
-pub use vfat::vfat;
+pub use vfat::{files, vfat};
 
 /// More than any seed needs, and small enough that every size and sector number below fits its field.
 const MOST_BYTES: usize = 64 << 20;

@@ -1,9 +1,9 @@
 //! A FAT volume labelled `CIDATA`, through `fatfs`.
-use std::io::{self, Cursor, Write};
+use std::io::{self, Cursor, Read, Write};
 
 use fatfs::{Date, DateTime, FileSystem, FormatVolumeOptions, FsOptions, Time};
 
-use super::{Moment, check};
+use super::{MOST_BYTES, Moment, check};
 use crate::archive::digest::sha256;
 
 const SECTOR: usize = 512;
@@ -36,6 +36,23 @@ pub fn vfat(files: &[(&str, &[u8])], time: u32) -> io::Result<Vec<u8>> {
     volume.unmount()?;
     stamp_label(&mut image, now)?;
     Ok(image)
+}
+
+/// The files in the root of such a volume, by name.
+pub fn files(volume: &[u8]) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut copy = volume.to_vec();
+    let volume = FileSystem::new(Cursor::new(copy.as_mut_slice()), FsOptions::new())?;
+    let mut found = Vec::new();
+    for entry in volume.root_dir().iter() {
+        let entry = entry?;
+        if entry.is_file() {
+            let mut data = Vec::new();
+            entry.to_file().take(MOST_BYTES as u64).read_to_end(&mut data)?;
+            found.push((entry.file_name(), data));
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 struct Layout {
@@ -108,25 +125,13 @@ fn stamp_label(image: &mut [u8], now: Moment) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Read;
-
     use super::*;
 
     fn read_back(image: &mut [u8]) -> Vec<(String, Vec<u8>)> {
-        let volume = FileSystem::new(Cursor::new(image), FsOptions::new()).expect("a FAT volume");
+        let volume = FileSystem::new(Cursor::new(&mut *image), FsOptions::new()).expect("a FAT volume");
         assert_eq!(volume.fat_type(), fatfs::FatType::Fat12);
-        let mut files: Vec<_> = volume
-            .root_dir()
-            .iter()
-            .map(|entry| {
-                let entry = entry.expect("an entry");
-                let mut data = Vec::new();
-                entry.to_file().read_to_end(&mut data).expect("read");
-                (entry.file_name(), data)
-            })
-            .collect();
-        files.sort();
-        files
+        drop(volume);
+        files(image).expect("files")
     }
 
     #[test]

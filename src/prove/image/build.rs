@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::geteuid;
 
 use super::sources::{self, Mirrors};
-use super::{Built, CUSTOMISE, LABEL, Package, Record, check_name, digest, directory, fresh, open};
+use super::{Built, Kind, LABEL, Package, Record, check_name, digest, directory, fresh, open, vendor};
 use crate::facts::Recipe;
 use crate::prove::process::{self, Program};
 
@@ -19,9 +19,9 @@ const PACKAGES_LIMIT: Duration = Duration::from_secs(2 * 3600);
 const SKIPPED: [&str; 3] = ["--skip=download/empty", "--skip=essential/unlink", "--skip=cleanup/apt"];
 
 /// Unpacking and packing half a gigabyte on a slow disk.
-const DISK_LIMIT: Duration = Duration::from_secs(1800);
+pub(super) const DISK_LIMIT: Duration = Duration::from_secs(1800);
 
-/// The image of this name, built if the cache has none or only one of another recipe.
+/// The image of this name ([`Kind::name`]), built if the cache has none or only one of another recipe.
 ///
 /// Packages come from `mirror` (`URI` or `URI,SECURITY-URI`), else from where this host's own apt takes them.
 /// What is downloaded and half done stays in the cache until the image is whole; an interrupted build goes on from there.
@@ -33,7 +33,14 @@ pub fn build(
     progress: &mut dyn FnMut(&str),
 ) -> Result<Built> {
     check_name(name)?;
+    let kind = Kind::of(name);
     process::require(&["mmdebstrap", "mke2fs", "qemu-img", "unshare", "apt-get", "apt-config"])?;
+    if kind == Kind::Vendor {
+        process::require(&["sfdisk", "mkfs.vfat", "mcopy"])?;
+        if recipe.boot_loader.is_empty() {
+            bail!("the recipe of {name} names no boot loader");
+        }
+    }
     let builds = cache.join("build");
     fs::create_dir_all(&builds).with_context(|| format!("could not make {}", builds.display()))?;
     let _lock = lock(&builds.join(format!("{name}.lock")), progress)?;
@@ -47,7 +54,7 @@ pub fn build(
     }
     let work = builds.join(name);
     fs::create_dir_all(&work).with_context(|| format!("could not make {}", work.display()))?;
-    let rootfs = Rootfs::at(&work, recipe);
+    let rootfs = Rootfs::at(&work, recipe, kind);
     if rootfs.done() {
         progress("going on with the packages of an earlier, interrupted build");
     } else {
@@ -60,11 +67,24 @@ pub fn build(
     let fresh = temporary.path().join("image");
     fs::create_dir(&fresh)?;
     progress("making the disk");
-    disk(&rootfs.content, recipe.disk_mib, temporary.path(), &fresh.join("disk.qcow2"))?;
-    fs::copy(only(&rootfs.boot, "vmlinuz-")?, fresh.join("vmlinuz"))?;
-    fs::copy(only(&rootfs.boot, "initrd.img-")?, fresh.join("initrd"))?;
+    let (kernel, initrd) = (only(&rootfs.boot, "vmlinuz-")?, only(&rootfs.boot, "initrd.img-")?);
+    let raw = temporary.path().join("raw");
+    match kind {
+        Kind::Flat => {
+            File::create(&raw)?.set_len(recipe.disk_mib << 20).context("could not make the disk")?;
+            fill(&["-L", LABEL], &rootfs.content, &raw, None)?;
+            fs::copy(kernel, fresh.join("vmlinuz"))?;
+            fs::copy(initrd, fresh.join("initrd"))?;
+        }
+        Kind::Vendor => vendor::disk(&rootfs.content, &rootfs.boot.join("efi/EFI"), recipe.disk_mib, &raw)?,
+    }
+    Program::new("qemu-img")
+        .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
+        .args([&raw, &fresh.join("disk.qcow2")])
+        .deadline(DISK_LIMIT)
+        .output()?;
     let record = Record {
-        recipe: digest(recipe),
+        recipe: digest(recipe, kind),
         suite: recipe.suite.clone(),
         security: mirrors.security(),
         #[expect(clippy::disallowed_methods, reason = "when an image was built is no part of a bundle")]
@@ -79,19 +99,19 @@ pub fn build(
 }
 
 /// Hold the file's lock until the value is dropped; the kernel lets go of it when we die.
-fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<File> {
+pub(in crate::prove) fn lock(path: &Path, progress: &mut dyn FnMut(&str)) -> Result<File> {
     let file = File::create(path).with_context(|| format!("could not make {}", path.display()))?;
     let mut told = false;
     loop {
         match file.try_lock() {
             Ok(()) => return Ok(file),
             Err(TryLockError::Error(error)) => {
-                return Err(error).context("could not lock the build");
+                return Err(error).with_context(|| format!("could not lock {}", path.display()));
             }
             Err(TryLockError::WouldBlock) if process::interrupted() => bail!("interrupted"),
             Err(TryLockError::WouldBlock) => {
                 if !told {
-                    progress("waiting for another build of the same image");
+                    progress("waiting for another hardtack that makes or fetches the same");
                     told = true;
                 }
                 std::thread::sleep(Duration::from_millis(200));
@@ -108,14 +128,16 @@ struct Rootfs {
     boot: PathBuf,
     /// Its dpkg status.
     status: PathBuf,
+    kind: Kind,
 }
 
 impl Rootfs {
-    fn at(work: &Path, recipe: &Recipe) -> Self {
-        let digest = &digest(recipe)[..16];
-        let kind = if geteuid().is_root() { "tree" } else { "tar" };
+    fn at(work: &Path, recipe: &Recipe, kind: Kind) -> Self {
+        let digest = &digest(recipe, kind)[..16];
+        let form = if geteuid().is_root() { "tree" } else { "tar" };
         Rootfs {
-            content: work.join(format!("{digest}.{kind}")),
+            kind,
+            content: work.join(format!("{digest}.{form}")),
             boot: work.join(format!("{digest}.boot")),
             status: work.join(format!("{digest}.status")),
         }
@@ -143,13 +165,15 @@ impl Rootfs {
         } else {
             Program::new("mmdebstrap").args(["--mode=unshare", "--format=tar"])
         };
-        program =
-            program.arg("--variant=minbase").args(SKIPPED).arg(format!("--include={}", recipe.packages.join(",")));
+        program = program
+            .arg("--variant=minbase")
+            .args(SKIPPED)
+            .arg(format!("--include={}", self.kind.packages(recipe).join(",")));
         for option in sources::options_of_this_host()? {
             program = program.arg(format!("--aptopt={option}"));
         }
         program
-            .args(hooks(root, &archives, &self.boot, &self.status)?)
+            .args(hooks(root, self.kind, &archives, &self.boot, &self.status)?)
             .arg(&recipe.suite)
             .arg(&part)
             .args(mirrors.lines(recipe))
@@ -166,7 +190,7 @@ impl Rootfs {
 }
 
 /// Remove a file or a whole directory, if there is one.
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {
         Ok(data) if data.is_dir() => fs::remove_dir_all(path),
         Ok(_) => fs::remove_file(path),
@@ -185,7 +209,7 @@ fn milestone(line: &str) -> Option<&str> {
 
 /// What mmdebstrap shall do beside installing. Its hooks are shell, so a path in them is quoted, and the only
 /// script is a constant.
-fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
+fn hooks(root: bool, kind: Kind, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
     let quoted = |path: &Path| -> Result<String> {
         let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
         Ok(shlex::try_quote(text).with_context(|| format!("{text} holds a NUL"))?.into_owned())
@@ -209,32 +233,32 @@ fn hooks(root: bool, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<
             format!("--customize-hook=rm -rf \"$1\"{inside} && mkdir -p \"$1\"{inside}/partial"),
         ]
     };
-    hooks.push(format!("--customize-hook={CUSTOMISE}"));
+    hooks.push(format!("--customize-hook={}", kind.customise()));
     hooks.push(format!("--customize-hook=sync-out /boot {boot}"));
+    if kind == Kind::Vendor {
+        // On the machine this is where the EFI system partition is mounted, and its files are there.
+        hooks.push("--customize-hook=rm -r \"$1\"/boot/efi/EFI".to_owned());
+    }
     hooks.push(format!("--customize-hook=download /var/lib/dpkg/status {status}"));
     Ok(hooks)
 }
 
-/// A labelled ext4 file system in a qcow2 file. No loop device and no mount: mke2fs fills it by itself, from a
-/// directory, or from 1.47.1 on from a tarball.
-fn disk(content: &Path, mib: u64, temporary: &Path, disk: &Path) -> Result<()> {
-    let raw = temporary.join("raw");
-    File::create(&raw)?.set_len(mib << 20).context("could not make the disk")?;
+/// An ext4 file system in a raw file, in `mib` of it or all. No loop device and no mount: mke2fs fills it by itself, from
+/// a directory, or from 1.47.1 on from a tarball.
+pub(super) fn fill(options: &[&str], content: &Path, raw: &Path, mib: Option<u64>) -> Result<()> {
     Program::new("mke2fs")
-        .args(["-q", "-F", "-t", "ext4", "-L", LABEL, "-d"])
-        .args([content, raw.as_path()])
+        .args(["-q", "-F", "-t", "ext4"])
+        .args(options)
+        .arg("-d")
+        .args([content, raw])
+        .args(mib.map(|mib| format!("{mib}M")))
         .deadline(DISK_LIMIT)
         .output()
+        .map(drop)
         .with_context(|| match geteuid().is_root() {
             true => "could not fill the file system".to_owned(),
             false => "could not fill the file system (without root this needs e2fsprogs 1.47.1 or later)".to_owned(),
-        })?;
-    Program::new("qemu-img")
-        .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
-        .args([raw.as_path(), disk])
-        .deadline(DISK_LIMIT)
-        .output()?;
-    Ok(())
+        })
 }
 
 /// The one file in `directory` whose name begins so.
@@ -268,7 +292,7 @@ fn packages(status: &str) -> Vec<Package> {
 }
 
 /// Put `fresh` in the place of `place`. A crash in between leaves no image, never half of one.
-fn replace(fresh: &Path, place: &Path, old: &Path) -> Result<()> {
+pub(super) fn replace(fresh: &Path, place: &Path, old: &Path) -> Result<()> {
     if place.exists() {
         fs::rename(place, old).context("could not move the old image away")?;
     }

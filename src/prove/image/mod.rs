@@ -1,6 +1,9 @@
 //! Base images: built from the distribution's packages, kept in the cache, whole or not at all.
 mod build;
+mod disk;
+pub mod official;
 mod sources;
+mod vendor;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,6 +12,8 @@ use anyhow::{Context, Result, bail};
 use serde::{Deserialize, Serialize};
 
 pub use build::build;
+pub(super) use build::lock;
+pub use disk::{Disk, Firmware, Format, Starts};
 
 use crate::archive::digest::sha256_hex;
 use crate::facts::Recipe;
@@ -16,20 +21,60 @@ use crate::facts::Recipe;
 /// The label of an image's root file system.
 pub const LABEL: &str = "hardtack-root";
 
-/// What makes a rootfs ours; part of what an image is identified by.
-const CUSTOMISE: &str = include_str!("customise.sh");
+/// What makes a rootfs a cloud's: part of every image, and of what it is identified by.
+const ROOTFS: &str = include_str!("customise/rootfs.sh");
+/// The root channel that we bake into a flat image.
+pub(crate) const CHANNEL: &str = include_str!("customise/channel.sh");
+/// The boot loader of a vendor's disk.
+const BOOT_LOADER: &str = include_str!("customise/boot-loader.sh");
+/// What comes last.
+const TIDY: &str = include_str!("customise/tidy.sh");
+
+/// What is made of a recipe.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A root file system and no partitions, with a root channel of ours; the harness starts its kernel. The quick one.
+    Flat,
+    /// A disk as a vendor ships it: partitions, an EFI system partition with GRUB, and nothing of ours.
+    Vendor,
+}
+
+/// What the name of a vendor's disk ends in.
+pub const VENDOR: &str = "-vendor";
+
+impl Kind {
+    /// The kind of the image of this name.
+    fn of(name: &str) -> Self {
+        if name.ends_with(VENDOR) { Kind::Vendor } else { Kind::Flat }
+    }
+
+    /// The name of an image of this kind: `debian-12`, `debian-12-vendor`.
+    #[must_use]
+    pub fn name(self, image: &str) -> String {
+        match self {
+            Kind::Flat => image.to_owned(),
+            Kind::Vendor => format!("{image}{VENDOR}"),
+        }
+    }
+
+    fn customise(self) -> String {
+        match self {
+            Kind::Flat => [ROOTFS, CHANNEL, TIDY].concat(),
+            Kind::Vendor => [ROOTFS, BOOT_LOADER, TIDY].concat(),
+        }
+    }
+
+    fn packages(self, recipe: &Recipe) -> Vec<&str> {
+        let loader = if self == Kind::Vendor { recipe.boot_loader.as_slice() } else { &[] };
+        recipe.packages.iter().chain(loader).map(String::as_str).collect()
+    }
+}
 
 /// An image in the cache.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Built {
-    /// Its name, `debian-12`.
-    pub name: String,
-    /// The disk: a root file system and no partitions.
-    pub disk: PathBuf,
-    /// Its kernel.
-    pub kernel: PathBuf,
-    /// Its initial RAM disk.
-    pub initrd: PathBuf,
+    /// The disk.
+    pub disk: Disk,
     /// What it was made of.
     pub record: Record,
 }
@@ -65,26 +110,28 @@ impl Record {
     }
 }
 
+/// What an image was made of or came from. It is written last, so without it there is no whole image.
+fn record<T: serde::de::DeserializeOwned>(place: &Path) -> Result<Option<T>> {
+    let file = place.join("image.json");
+    let text = match fs::read_to_string(&file) {
+        Ok(text) => text,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error).with_context(|| format!("could not read {}", file.display())),
+    };
+    serde_json::from_str(&text).map(Some).with_context(|| format!("could not understand {}", file.display()))
+}
+
 /// The image of this name, if there is a whole one.
 pub fn open(cache: &Path, name: &str) -> Result<Option<Built>> {
     check_name(name)?;
     let place = directory(cache).join(name);
-    let record = place.join("image.json");
-    let text = match fs::read_to_string(&record) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => {
-            return Err(error).with_context(|| format!("could not read {}", record.display()));
-        }
+    let Some(record) = record(&place)? else { return Ok(None) };
+    let starts = match Kind::of(name) {
+        Kind::Flat => Starts::Harness { kernel: place.join("vmlinuz"), initrd: place.join("initrd") },
+        Kind::Vendor => Starts::Firmware(Firmware::Efi),
     };
-    let record = serde_json::from_str(&text).with_context(|| format!("could not understand {}", record.display()))?;
-    Ok(Some(Built {
-        name: name.to_owned(),
-        disk: place.join("disk.qcow2"),
-        kernel: place.join("vmlinuz"),
-        initrd: place.join("initrd"),
-        record,
-    }))
+    let disk = Disk { name: name.to_owned(), path: place.join("disk.qcow2"), format: Format::Qcow2, starts };
+    Ok(Some(Built { disk, record }))
 }
 
 /// Every image in the cache, by name.
@@ -106,7 +153,7 @@ pub fn list(cache: &Path) -> Result<Vec<Built>> {
 
 /// Whether `built` is what `recipe` gives today, as far as we can tell without the mirror.
 pub fn fresh(built: &Built, recipe: &Recipe) -> bool {
-    built.record.recipe == digest(recipe)
+    built.record.recipe == digest(recipe, Kind::of(&built.disk.name))
 }
 
 fn directory(cache: &Path) -> PathBuf {
@@ -122,18 +169,21 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn digest(recipe: &Recipe) -> String {
+fn digest(recipe: &Recipe, kind: Kind) -> String {
     let mut all = Vec::new();
     // Every part is preceded by its length, so that no two recipes read the same.
     let mut part = |text: &str| {
         all.extend((text.len() as u64).to_le_bytes());
         all.extend(text.as_bytes());
     };
-    part(CUSTOMISE);
+    part(&kind.customise());
     part(&recipe.suite);
     part(&recipe.components.join(" "));
-    part(&recipe.packages.join(" "));
+    part(&kind.packages(recipe).join(" "));
     part(&recipe.disk_mib.to_string());
+    if kind == Kind::Vendor {
+        part(vendor::LAYOUT);
+    }
     sha256_hex(&all)
 }
 
@@ -146,6 +196,7 @@ mod tests {
             suite: "bookworm".into(),
             components: vec!["main".into()],
             packages: vec!["sudo".into()],
+            boot_loader: vec!["grub".into()],
             disk_mib: 3072,
         }
     }
@@ -161,9 +212,25 @@ mod tests {
         for change in change {
             let mut other = recipe();
             change(&mut other);
-            assert_ne!(digest(&other), digest(&recipe()));
+            for kind in [Kind::Flat, Kind::Vendor] {
+                assert_ne!(digest(&other, kind), digest(&recipe(), kind));
+            }
         }
-        assert_eq!(digest(&recipe()).len(), 64);
+        assert_eq!(digest(&recipe(), Kind::Flat).len(), 64);
+        let mut other = recipe();
+        other.boot_loader.clear();
+        assert_eq!(digest(&other, Kind::Flat), digest(&recipe(), Kind::Flat), "a flat image has no boot loader");
+        assert_ne!(digest(&other, Kind::Vendor), digest(&recipe(), Kind::Vendor));
+    }
+
+    #[test]
+    fn nothing_of_ours_is_on_a_vendors_disk() {
+        let text = Kind::Vendor.customise();
+        assert!(!text.contains(CHANNEL) && !text.contains("hardtack.shell") && text.contains(BOOT_LOADER));
+        assert!(Kind::Flat.customise().contains("hardtack.shell"));
+        for kind in [Kind::Flat, Kind::Vendor] {
+            assert_eq!(Kind::of(&kind.name("debian-12")), kind);
+        }
     }
 
     #[test]
@@ -181,7 +248,7 @@ mod tests {
         let cache = tempfile::tempdir()?;
         assert_eq!(list(cache.path())?, []);
         let record = Record {
-            recipe: digest(&recipe()),
+            recipe: digest(&recipe(), Kind::Flat),
             suite: "bookworm".into(),
             security: true,
             built: 1,
@@ -194,7 +261,7 @@ mod tests {
             fs::write(cache.path().join("images").join(name).join("image.json"), serde_json::to_vec(&record)?)?;
         }
         let found = list(cache.path())?;
-        assert_eq!(found.iter().map(|b| b.name.as_str()).collect::<Vec<_>>(), ["debian-12"]);
+        assert_eq!(found.iter().map(|b| b.disk.name.as_str()).collect::<Vec<_>>(), ["debian-12"]);
         assert!(found.iter().all(|b| fresh(b, &recipe()) && b.record.version("sudo") == Some("1.9")));
         Ok(())
     }

@@ -90,7 +90,13 @@ mod tests {
     use super::*;
 
     fn recipe(suite: &str) -> Recipe {
-        Recipe { suite: suite.into(), components: vec!["main".into()], packages: vec![], disk_mib: 1 }
+        Recipe {
+            suite: suite.into(),
+            components: vec!["main".into()],
+            packages: vec![],
+            boot_loader: vec![],
+            disk_mib: 1,
+        }
     }
 
     #[test]

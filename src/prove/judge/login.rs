@@ -182,7 +182,8 @@ fn judge(login: &Login, inside: bool, text: &str, source: IpAddr) -> Judgement {
     if inside {
         return Judgement::seen(login.succeeds, format!("{} came in from {source}", login.user));
     }
-    if text.contains("Permission denied (") {
+    // The second is pam_unix's, which sshd passes on before it closes the connection.
+    if text.contains("Permission denied (") || text.contains("Your account has expired") {
         return Judgement::seen(!login.succeeds, format!("from {source}: {}", crate::report::shown(last)));
     }
     Judgement::unknown(format!("from {source}: {}", crate::report::shown(last)))
@@ -195,13 +196,23 @@ mod tests {
 
     #[test]
     fn only_sshds_own_no_is_a_refusal() {
-        let login = |succeeds| Login { user: "alice".into(), port: 22, with: Credential::ItsKey, from: None, succeeds };
+        let login = |succeeds| Login {
+            user: "alice".into(),
+            port: 22,
+            with: Credential::ItsKey,
+            from: None,
+            interface: None,
+            succeeds,
+        };
         let from = IpAddr::from([203, 0, 113, 9]);
         let denied = "alice@127.0.0.1: Permission denied (publickey).\n";
         assert_eq!(judge(&login(true), true, "", from).verdict, Holds);
         assert_eq!(judge(&login(false), true, "", from).verdict, Fails);
         assert_eq!(judge(&login(false), false, denied, from).verdict, Holds);
         assert_eq!(judge(&login(true), false, denied, from).verdict, Fails);
+        let expired =
+            "Your account has expired; please contact your system administrator.\nConnection closed by 127.0.0.1\n";
+        assert_eq!(judge(&login(true), false, expired, from).verdict, Fails);
         for broken in [
             "",
             "Connection reset by peer\n",

@@ -1,142 +1,248 @@
 //! Proofs seen from the wire: packets from any address to ports where something surely listens.
 
+use super::{Card, place};
 use crate::plan::net::Protocol;
 use crate::plan::proof::{Knock, Reaction};
-use crate::prove::verdict::Judgement;
-use crate::prove::wire::{Answer, Guest, Probe, What};
+use crate::prove::verdict::{Judgement, Verdict};
+use crate::prove::wire::{Answer, Probe, What};
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A script that makes something listen on every port that is knocked on, so that only a firewall can keep it shut.
-/// Where something listens already, that answers.
+/// A script that makes something listen on every port that is knocked on, so that only a firewall can keep it shut, and that
+/// hears what is let through by these protocols. Where something listens already, that answers.
 #[must_use]
-pub fn listen(knocks: &[&Knock]) -> String {
+pub fn listen(knocks: &[&Knock], ears: &BTreeSet<Protocol>) -> String {
     let ports: BTreeSet<String> = knocks.iter().map(|k| format!("{}:{}", k.protocol.as_str(), k.port)).collect();
+    let words: Vec<String> = ports.into_iter().chain(ears.iter().map(|p| p.as_str().to_owned())).collect();
     format!(
-        "d=/run/hardtack-prove; mkdir -p -m 700 $d; rm -f $d/listening $d/heard\n\
+        "d={FOLDER}; unit=hardtack-prove-listen; mkdir -p -m 700 $d; rm -f $d/listening $d/heard $d/trouble\n\
          cat >$d/listen.py <<'PYTHON'\n{LISTENER}PYTHON\n\
-         systemctl stop hardtack-prove-listen.service 2>/dev/null\n\
-         systemd-run --quiet --collect --unit=hardtack-prove-listen python3 $d/listen.py {}\n\
-         for n in $(seq 600); do [ -e $d/listening ] && break; sleep 0.2; done\ncat $d/listening\n",
-        ports.into_iter().collect::<Vec<_>>().join(" ")
+         systemctl stop $unit.service 2>/dev/null\n\
+         systemd-run --quiet --collect --unit=$unit -p StandardError=file:$d/trouble python3 $d/listen.py $d {} 2>&1\n\
+         for n in $(seq 600); do\n\
+         [ -e $d/listening ] && break; systemctl is-active --quiet $unit.service || break; sleep 0.2; done\n\
+         cat $d/listening $d/trouble 2>/dev/null; true\n",
+        words.join(" ")
     )
 }
 
-/// Ends what [`listen`] began.
-pub const HUSH: &str =
-    "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* /run/hardtack-prove/heard\n";
+const FOLDER: &str = "/run/hardtack-prove";
 
-// A socket for each family on every address; where one of the machine's own holds a port on another address only (a
-// resolver on 127.0.0.53, say), on each address of its cards. Says which ports it has and which were taken.
-const LISTENER: &str = r#"
-import selectors, socket, sys, os
-sel, said = selectors.DefaultSelector(), []
+/// Ends what [`listen`] began.
+pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* \
+    /run/hardtack-prove/heard /run/hardtack-prove/trouble\n";
+
+/// The program of [`listen`]: its arguments are a folder, ports (`tcp:80`) and protocols (`udp`).
+///
+/// For a port, a socket for each family on every address; where one of the machine's own holds the port on another address
+/// only (a resolver on 127.0.0.53, say), on each address of its cards. Says in the file `listening` which it has, and which
+/// were taken.
+///
+/// For a protocol, raw sockets: they get all that has come through the firewall's INPUT, whether the port is free or somebody
+/// keeps silent there (raw(7); net/ipv4/ip_input.c, ip_local_deliver_finish). Says in the file `heard` who came to which port.
+/// What the machine sends on to others (DNAT) does not come there.
+pub const LISTENER: &str = r#"
+import errno, os, selectors, socket, sys
+folder = sys.argv[1]
+sel, said, known = selectors.DefaultSelector(), [], set()
+families = ((socket.AF_INET6, "inet6", "::"), (socket.AF_INET, "inet", "0.0.0.0"))
 cards = [a for a in (l.split() for l in os.popen("ip -o addr show up")) if a[1] != "lo" and a[2] in ("inet", "inet6")]
 
-def listen(proto, family, address):
-    s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
-    if family == socket.AF_INET6:
-        s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-    if proto == "tcp":
-        s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    s.bind(address)
-    if proto == "tcp":
-        s.listen(64)
-    sel.register(s, selectors.EVENT_READ, proto)
-
-for word in sys.argv[1:]:
+def listen(word, family, host, scope=""):
     proto, port = word.split(":")
-    for family, name, any_ in ((socket.AF_INET6, "inet6", "::"), (socket.AF_INET, "inet", "0.0.0.0")):
-        try:
-            listen(proto, family, (any_, int(port)))
-            said.append(word + " listening")
-        except OSError as e:
-            said.append(word + " " + str(e))
-            for card in cards:
-                try:
-                    host = card[3].split("/")[0] + ("%" + card[1] if card[3].startswith("fe80") else "")
-                    if card[2] == name:
-                        listen(proto, family, socket.getaddrinfo(host, int(port), family)[0][4])
-                        said.append(word + " listening at " + host)
-                except OSError as e:
-                    said.append(word + " " + str(e))
-with open("/run/hardtack-prove/listening.new", "w") as f:
+    try:
+        s = socket.socket(family, socket.SOCK_STREAM if proto == "tcp" else socket.SOCK_DGRAM)
+        if family == socket.AF_INET6:
+            s.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            s.setsockopt(socket.IPPROTO_IPV6, 78, 1)  # IPV6_FREEBIND: the address may be tentative still.
+        if proto == "tcp":
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        s.bind(socket.getaddrinfo(host + scope, int(port), family)[0][4])
+        if proto == "tcp":
+            s.listen(64)
+        sel.register(s, selectors.EVENT_READ, proto)
+        said.append(word + " " + host + " listening")
+    except OSError as e:
+        said.append(word + " " + host + " " + ("taken" if e.errno == errno.EADDRINUSE else str(e)))
+    return said[-1].endswith(" listening")
+
+def ear(proto, family, host):
+    try:
+        s = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP if proto == "tcp" else socket.IPPROTO_UDP)
+        s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
+        sel.register(s, selectors.EVENT_READ, "ear " + proto)
+        said.append(proto + " " + host + " listening")
+    except OSError as e:
+        said.append(proto + " " + host + " " + str(e))
+
+def hear(s, proto):
+    data, peer = s.recvfrom(128)
+    if s.family == socket.AF_INET:
+        data = data[(data[0] & 15) * 4:]
+    # Of TCP, what begins a connection.
+    if len(data) < 8 or proto == "tcp" and (len(data) < 14 or data[13] & 0x12 != 2):
+        return
+    who = peer[0].split("%")[0]
+    if len(peer) > 3 and peer[3]:
+        who += "%" + socket.if_indextoname(peer[3])
+    line = proto + " " + who + " " + str(int.from_bytes(data[2:4], "big")) + "\n"
+    # Of a machine without a firewall, not all 65,535 from everyone.
+    if line not in known and len(known) < 9999:
+        known.add(line)
+        with open(folder + "/heard", "a") as f:
+            f.write(line)
+
+for word in sys.argv[2:]:
+    for family, name, any_ in families:
+        if ":" not in word:
+            ear(word, family, any_)
+        elif not listen(word, family, any_):
+            for card in (c for c in cards if c[2] == name):
+                host = card[3].split("/")[0]
+                listen(word, family, host, "%" + card[1] if host.startswith("fe80") else "")
+with open(folder + "/listening.new", "w") as f:
     f.write("\n".join(said) + "\n")
-os.rename("/run/hardtack-prove/listening.new", "/run/hardtack-prove/listening")
+os.rename(folder + "/listening.new", folder + "/listening")
 while True:
     for key, _ in sel.select():
         try:
             if key.data == "tcp":
                 key.fileobj.accept()[0].close()
-            else:
+            elif key.data == "udp":
                 data, peer = key.fileobj.recvfrom(2048)
-                with open("/run/hardtack-prove/heard", "a") as f:
-                    f.write(peer[0].split("%")[0] + " " + str(key.fileobj.getsockname()[1]) + "\n")
                 key.fileobj.sendto(data or b"x", peer)
+            else:
+                hear(key.fileobj, key.data[4:])
         except OSError:
             pass
 "#;
 
-/// The packet for a knock; none where the machine has no address of its family.
-fn probe(knock: &Knock, guest: &Guest) -> Option<Probe> {
-    let dest = match knock.source {
-        IpAddr::V4(_) => IpAddr::V4(guest.ipv4?),
-        IpAddr::V6(a) if a.is_unicast_link_local() => IpAddr::V6(guest.ipv6_link_local?),
-        IpAddr::V6(_) => IpAddr::V6(guest.ipv6_global?),
-    };
-    let what = match knock.protocol {
-        Protocol::Tcp => What::Tcp(knock.port),
-        Protocol::Udp => What::Udp(knock.port),
-    };
-    Some(Probe { source: knock.source, dest, what })
+/// What [`listen`] printed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Listening(String);
+
+impl Listening {
+    /// Reads it.
+    #[must_use]
+    pub fn read(printed: &[u8]) -> Self {
+        Listening(String::from_utf8_lossy(printed).into_owned())
+    }
+
+    /// Whether somebody listens at a port of the machine.
+    ///
+    /// # Errors
+    /// Nobody is known to, and why.
+    pub fn at(&self, protocol: Protocol, port: u16, dest: IpAddr) -> Result<(), String> {
+        let word = format!("{}:{port}", protocol.as_str());
+        match (self.said(&word, any(dest)), self.said(&word, dest)) {
+            (Some("listening"), _) | (_, Some("listening" | "taken")) => Ok(()),
+            (any, one) => Err(self.trouble(one.or(any), &format!("listen at {port}/{}", protocol.as_str()))),
+        }
+    }
+
+    /// Whether what is let through by a protocol is heard.
+    ///
+    /// # Errors
+    /// It is not, and why.
+    pub fn hears(&self, protocol: Protocol, dest: IpAddr) -> Result<(), String> {
+        match self.said(protocol.as_str(), any(dest)) {
+            Some("listening") => Ok(()),
+            other => Err(self.trouble(other, &format!("hear {}", protocol.as_str()))),
+        }
+    }
+
+    fn said(&self, word: &str, host: IpAddr) -> Option<&str> {
+        let begin = format!("{word} {host} ");
+        self.0.lines().find_map(|l| l.strip_prefix(&begin))
+    }
+
+    fn trouble(&self, said: Option<&str>, what: &str) -> String {
+        let said = said.or_else(|| self.0.lines().last()).unwrap_or("nothing was said");
+        format!("the machine could not be made to {what}: {}", crate::report::shown(said))
+    }
 }
 
-/// What the listener has heard by UDP: a program answers in its own time, so silence alone does not show a closed port.
+fn any(like: IpAddr) -> IpAddr {
+    if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
+}
+
+/// What was let through: a program keeps silent or answers in its own time, so no answer does not show a closed port.
 pub const HEARD: &str = "sleep 1; cat /run/hardtack-prove/heard 2>/dev/null; true";
 
-/// Who was heard by UDP, at which port.
-pub type Heard = BTreeSet<(IpAddr, u16)>;
+/// Who was let through, to which port.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Heard(BTreeSet<(String, String, u16)>);
 
-/// Sends packets, and gives what came back and who was heard by UDP after that.
-pub type Send<'a> = &'a mut dyn FnMut(&[Probe]) -> (Vec<Answer>, Heard);
+impl Heard {
+    /// Reads what [`HEARD`] printed.
+    #[must_use]
+    pub fn read(printed: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(printed);
+        let line = |l: &str| match l.split(' ').collect::<Vec<_>>()[..] {
+            [protocol, who, port] => Some((protocol.to_owned(), who.to_owned(), port.parse().ok()?)),
+            _ => None,
+        };
+        Heard(text.lines().filter_map(line).collect())
+    }
 
-/// Reads what [`HEARD`] printed: who was heard, at which port.
-#[must_use]
-pub fn heard(printed: &[u8]) -> Heard {
-    let text = String::from_utf8_lossy(printed);
-    text.lines()
-        .filter_map(|l| l.split_once(' '))
-        .filter_map(|(a, p)| Some((a.parse().ok()?, p.parse().ok()?)))
-        .collect()
+    /// The ports that a source has come to by a card: one of a link-local address may be behind any of them.
+    #[must_use]
+    pub fn ports(&self, protocol: Protocol, source: IpAddr, card: &Card) -> BTreeSet<u16> {
+        let who = match source {
+            IpAddr::V6(a) if a.is_unicast_link_local() => format!("{a}%{}", card.name),
+            _ => source.to_string(),
+        };
+        let same = |(p, w, _): &&(String, String, u16)| p == protocol.as_str() && *w == who;
+        self.0.iter().filter(same).map(|(_, _, port)| *port).collect()
+    }
 }
 
-/// Knocks, and judges what comes back. `interface` is what the machine calls its network card, `send` sends packets and
-/// says who was heard by UDP after that.
-pub fn judge(knocks: &[&Knock], guest: &Guest, interface: &str, send: Send<'_>) -> Vec<Judgement> {
-    let packets: Vec<Option<Probe>> = knocks.iter().map(|k| probe(k, guest)).collect();
-    let began = std::time::Instant::now();
-    let (answers, heard) = send(&packets.iter().flatten().cloned().collect::<Vec<_>>());
-    let mut answers = answers.into_iter();
-    let each = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX)
-        / u64::try_from(knocks.len().max(1)).unwrap_or(1);
-    knocks
-        .iter()
-        .zip(packets)
-        .map(|(knock, packet)| {
-            let Some(packet) = packet else {
-                return Judgement::unknown(format!("the machine has no address that {} could knock on", knock.source));
+/// Sends packets through a card, and gives what came back and who was let through by UDP after that.
+pub type Send<'a> = &'a mut dyn FnMut(usize, &[Probe]) -> (Vec<Answer>, Heard);
+
+/// Knocks, and judges what comes back.
+pub fn judge(knocks: &[&Knock], cards: &[Card], listening: &Listening, send: Send<'_>) -> Vec<Judgement> {
+    let mut judged: Vec<Judgement> = vec![Judgement::unknown("no answer was kept"); knocks.len()];
+    let mut packets: Vec<Vec<(usize, Probe)>> = vec![Vec::new(); cards.len()];
+    for (at, knock) in knocks.iter().enumerate() {
+        let what = match knock.protocol {
+            Protocol::Tcp => What::Tcp(knock.port),
+            Protocol::Udp => What::Udp(knock.port),
+        };
+        match place(cards, knock.interface.as_deref(), knock.source) {
+            Ok((card, dest)) => packets[card].push((at, Probe { source: knock.source, dest, what })),
+            Err(why) => judged[at] = Judgement::unknown(why),
+        }
+    }
+    for (card, packets) in packets.iter().enumerate().filter(|(_, p)| !p.is_empty()) {
+        let began = std::time::Instant::now();
+        let (answers, heard) = send(card, &packets.iter().map(|(_, p)| *p).collect::<Vec<_>>());
+        let each =
+            u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX) / u64::try_from(packets.len()).unwrap_or(1);
+        for ((at, packet), answer) in packets.iter().zip(answers) {
+            let knock = knocks[*at];
+            let heard = knock.protocol == Protocol::Udp
+                && heard.ports(knock.protocol, knock.source, &cards[card]).contains(&knock.port);
+            let seen = if heard && !is_open(&answer) {
+                Judgement::seen(knock.wanted == Reaction::Open, format!("it is let through at {}", packet.dest))
+            } else {
+                look(knock.wanted, &answer, packet.dest)
             };
-            let Some(answer) = answers.next() else { return Judgement::unknown("no answer was kept") };
-            let late = answer == Answer::Silent
-                && knock.protocol == Protocol::Udp
-                && heard.contains(&(knock.source, knock.port));
-            let answer = if late { Answer::Reply } else { answer };
-            if let Some(wanted) = knock.interface.as_deref().filter(|i| *i != interface) {
-                return Judgement::unknown(format!("the machine's network card is {interface}, and none is {wanted}"));
-            }
-            Judgement { took_ms: each, ..look(knock.wanted, &answer, packet.dest) }
-        })
-        .collect()
+            // Where nobody would answer, no answer says nothing. One that should be silent and is not is wrong all the same.
+            let sure = heard || is_open(&answer) || (seen.verdict == Verdict::Fails && knock.wanted != Reaction::Open);
+            let listens = match knock.protocol {
+                _ if sure => Ok(()),
+                Protocol::Tcp => listening.at(knock.protocol, knock.port, packet.dest),
+                Protocol::Udp => listening.hears(knock.protocol, packet.dest),
+            };
+            judged[*at] = Judgement { took_ms: each, ..listens.map_or_else(Judgement::unknown, |()| seen) };
+        }
+    }
+    judged
+}
+
+fn is_open(answer: &Answer) -> bool {
+    matches!(answer, Answer::Open | Answer::Reply)
 }
 
 fn look(wanted: Reaction, answer: &Answer, dest: IpAddr) -> Judgement {
@@ -147,14 +253,14 @@ fn look(wanted: Reaction, answer: &Answer, dest: IpAddr) -> Judgement {
         Answer::Silent => (Reaction::Silent, "silent".to_owned()),
         Answer::Unknown(why) => return Judgement::unknown(format!("{why} at {dest}")),
     };
-    Judgement::seen(seen == wanted, format!("{words} at {dest}"))
+    Judgement::seen(wanted.is_met_by(seen), format!("{words} at {dest}"))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::prove::verdict::Verdict::{Fails, Holds, Unknown};
-    use crate::prove::wire::Why;
+    use crate::prove::wire::{Guest, Why};
 
     #[test]
     fn silence_is_not_a_refusal_and_a_lost_barrier_is_neither() {
@@ -166,35 +272,92 @@ mod tests {
         assert_eq!(see(Reaction::Silent, Answer::Reset), Fails);
         assert_eq!(see(Reaction::Refused, Answer::Reset), Holds);
         assert_eq!(see(Reaction::Refused, Answer::Silent), Fails);
+        assert_eq!(see(Reaction::Shut, Answer::Silent), Holds);
+        assert_eq!(see(Reaction::Shut, Answer::Reset), Holds);
+        assert_eq!(see(Reaction::Shut, Answer::Open), Fails);
         assert_eq!(see(Reaction::Silent, Answer::Unknown(Why::BarrierLost)), Unknown);
+    }
+
+    fn cards() -> [Card; 1] {
+        let ipv6_link_local = Some("fe80::10".parse().unwrap());
+        let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ipv6_link_local, ..Guest::default() };
+        [Card { wanted: Some("eth1".into()), name: "eth1".into(), guest }]
     }
 
     #[test]
     fn another_card_than_the_rules_is_no_proof() {
-        let knock = Knock {
-            source: IpAddr::from([10, 0, 0, 5]),
-            interface: Some("eth1".into()),
-            protocol: Protocol::Tcp,
-            port: 80,
-            wanted: Reaction::Silent,
+        let knock = knock("10.0.0.5", Protocol::Tcp, 80, Reaction::Silent);
+        let all = listening("tcp:80 0.0.0.0 listening\n");
+        let see = |cards: &[Card]| {
+            judge(&[&knock], cards, &all, &mut |_, p| (vec![Answer::Silent; p.len()], Heard::default()))[0].verdict
         };
-        let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
-        let seen =
-            judge(&[&knock], &guest, "eth0", &mut |probes| (vec![Answer::Silent; probes.len()], BTreeSet::new()));
-        assert_eq!(seen[0].verdict, Unknown);
-        let seen = judge(&[&knock], &Guest::default(), "eth1", &mut |_| Default::default());
-        assert_eq!(seen[0].verdict, Unknown);
+        assert_eq!(see(&cards()), Holds);
+        let mut other = cards();
+        other[0].name = "ens3".into();
+        assert_eq!(see(&other), Unknown);
+        let mut without = cards();
+        without[0].guest = Guest::default();
+        assert_eq!(see(&without), Unknown);
+        assert_eq!(see(&[]), Unknown);
+    }
+
+    fn listening(printed: &str) -> Listening {
+        Listening::read(printed.as_bytes())
+    }
+
+    fn knock(source: &str, protocol: Protocol, port: u16, wanted: Reaction) -> Knock {
+        Knock { source: source.parse().unwrap(), interface: Some("eth1".into()), protocol, port, wanted }
     }
 
     #[test]
-    fn a_late_answer_by_udp_is_not_silence() {
-        let source = IpAddr::from([10, 0, 0, 5]);
-        let knock = Knock { source, interface: None, protocol: Protocol::Udp, port: 53, wanted: Reaction::Silent };
-        let guest = Guest { ipv4: Some([198, 18, 0, 10].into()), ..Guest::default() };
-        let see = |printed: &[u8]| {
-            judge(&[&knock], &guest, "eth0", &mut |_| (vec![Answer::Silent], heard(printed)))[0].verdict
+    fn a_port_where_nobody_listens_keeps_nobody_out() {
+        let see = |wanted, answer, printed: &str| {
+            let knock = knock("10.0.0.5", Protocol::Tcp, 80, wanted);
+            judge(&[&knock], &cards(), &listening(printed), &mut |_, _| (vec![answer], Heard::default()))[0].clone()
         };
-        assert_eq!(see(b"10.0.0.5 53\n"), Fails);
-        assert_eq!(see(b"10.0.0.6 53\nrubbish\n"), Holds);
+        let verdict = |wanted, answer, printed| see(wanted, answer, printed).verdict;
+        for listens in [
+            "tcp:80 0.0.0.0 listening\n",
+            "tcp:80 0.0.0.0 taken\ntcp:80 198.18.0.10 taken\n",
+            "tcp:80 198.18.0.10 listening",
+        ] {
+            assert_eq!(verdict(Reaction::Refused, Answer::Reset, listens), Holds);
+        }
+        for nobody in [
+            "",
+            "tcp:80 0.0.0.0 taken\ntcp:80 127.0.0.2 taken\n",
+            "tcp:80 :: listening\ntcp:80 0.0.0.0 [Errno 13] Permission denied\n",
+            "tcp:8 0.0.0.0 listening\ntcp:800 0.0.0.0 listening\n",
+        ] {
+            assert_eq!(verdict(Reaction::Refused, Answer::Reset, nobody), Unknown, "{nobody}");
+            assert_eq!(verdict(Reaction::Open, Answer::Reset, nobody), Unknown, "{nobody}");
+            assert_eq!(verdict(Reaction::Silent, Answer::Reset, nobody), Fails, "{nobody}");
+            assert_eq!(verdict(Reaction::Open, Answer::Open, nobody), Holds, "{nobody}");
+        }
+        assert_eq!(
+            see(Reaction::Refused, Answer::Reset, "Failed to find executable python3: No such file\n").seen,
+            "the machine could not be made to listen at 80/tcp: Failed to find executable python3: No such file"
+        );
+    }
+
+    #[test]
+    fn what_is_let_through_by_udp_is_not_silence() {
+        let see = |source, wanted, answer, ear: &str, printed: &str| {
+            let knock = knock(source, Protocol::Udp, 53, wanted);
+            let heard = Heard::read(printed.as_bytes());
+            judge(&[&knock], &cards(), &listening(ear), &mut |_, _| (vec![answer], heard.clone()))[0].verdict
+        };
+        let ear = "udp 0.0.0.0 listening\nudp :: listening\n";
+        let near = |wanted, answer, printed| see("10.0.0.5", wanted, answer, ear, printed);
+        let port = Answer::Unreachable { kind: 3, code: 3 };
+        assert_eq!(near(Reaction::Silent, Answer::Silent, "udp 10.0.0.5 53\n"), Fails);
+        assert_eq!(near(Reaction::Refused, port, "udp 10.0.0.5 53\n"), Fails);
+        assert_eq!(near(Reaction::Open, Answer::Silent, "udp 10.0.0.5 53\n"), Holds);
+        assert_eq!(near(Reaction::Open, Answer::Silent, ""), Fails);
+        assert_eq!(near(Reaction::Refused, port, "udp 10.0.0.6 53\nudp 10.0.0.5 5\ntcp 10.0.0.5 53\nrubbish\n"), Holds);
+        assert_eq!(see("10.0.0.5", Reaction::Silent, Answer::Silent, "udp :: listening\n", ""), Unknown);
+        // The same neighbour by another card.
+        assert_eq!(see("fe80::77", Reaction::Silent, Answer::Silent, ear, "udp fe80::77%eth0 53\n"), Holds);
+        assert_eq!(see("fe80::77", Reaction::Silent, Answer::Silent, ear, "udp fe80::77%eth1 53\n"), Fails);
     }
 }

@@ -13,10 +13,12 @@ const PACKAGES: &[(&str, &str)] = &[
     ("genisoimage", "genisoimage"),
     ("mcopy", "mtools"),
     ("mke2fs", "e2fsprogs"),
+    ("mkfs.vfat", "dosfstools"),
     ("mmdebstrap", "mmdebstrap"),
     ("qemu-img", "qemu-utils"),
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("setpriv", "util-linux"),
+    ("sfdisk", "fdisk"),
     ("unshare", "util-linux"),
 ];
 

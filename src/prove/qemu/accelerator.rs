@@ -7,6 +7,7 @@ use anyhow::{Context, Result};
 
 use super::{Config, Vm};
 use crate::archive::digest::sha256_hex;
+use crate::prove::image::Starts;
 use crate::prove::process::{self, Program};
 
 /// How QEMU runs the guest's code.
@@ -36,7 +37,25 @@ const FIRST_WORDS: Duration = Duration::from_secs(5);
 /// And under 7 s for the first process. Emulating devices have been seen to get through the firmware and hang in the kernel.
 const FIRST_PROCESS: Duration = Duration::from_secs(20);
 
+/// Firmware and a boot loader come before the kernel: 6 s under TCG, and a menu may be waited for.
+const FIRMWARE: Duration = Duration::from_secs(20);
+
 impl Accelerator {
+    /// Its name, as QEMU has it.
+    #[must_use]
+    pub fn as_str(&self) -> &'static str {
+        if matches!(self, Accelerator::Kvm) { "kvm" } else { "tcg" }
+    }
+
+    /// Why it is not the processor.
+    #[must_use]
+    pub fn why(&self) -> Option<&str> {
+        match self {
+            Accelerator::Kvm => None,
+            Accelerator::Tcg { why } => Some(why),
+        }
+    }
+
     /// Climb the ladder, cheap steps first: is there a device, has the processor the feature, does a real kernel
     /// start. The verdict of the last step stands in `cache` until the host reboots or QEMU changes.
     ///
@@ -54,6 +73,10 @@ impl Accelerator {
             Accelerator::Kvm => "kvm\n".to_owned(),
             Accelerator::Tcg { why } => format!("{why}\n"),
         };
+        // A person's disk may well say nothing on the console; that must not stand against KVM for the others.
+        if verdict != Accelerator::Kvm && matches!(config.disk.starts, Starts::Firmware(_)) {
+            return Ok(verdict);
+        }
         fs::create_dir_all(cache.join("accelerator"))
             .and_then(|()| fs::write(&note, text))
             .with_context(|| format!("could not write {}", note.display()))?;
@@ -73,7 +96,12 @@ impl Accelerator {
             Err(error) => return tcg(format!("KVM does not start: {error:#}")),
         };
         let started = Instant::now();
+        let firmware = match config.disk.starts {
+            Starts::Harness { .. } => Duration::ZERO,
+            Starts::Firmware(_) => FIRMWARE,
+        };
         for (words, limit) in [("Linux version", FIRST_WORDS), ("Run /init as init process", FIRST_PROCESS)] {
+            let limit = limit + firmware;
             while !vm.console().contains(words) {
                 if process::interrupted() {
                     anyhow::bail!("interrupted");

@@ -25,13 +25,13 @@ fn with_path(option: &str, head: &str, path: &Path, tail: &str) -> Arguments {
 }
 
 /// A machine with nothing in it but what is asked for, and a QEMU that cannot start programs or gain rights.
-pub(crate) fn machine(accelerator: &Accelerator) -> Arguments {
+pub(crate) fn machine(accelerator: &Accelerator, machine: &str) -> Arguments {
     let accelerator = match accelerator {
         Accelerator::Kvm => "kvm",
         // Half of the default cache of translated code: two machines then fit where one did.
         Accelerator::Tcg { .. } => "tcg,tb-size=512",
     };
-    let mut arguments = words(["-nodefaults", "-no-user-config", "-display", "none", "-machine", "q35"]);
+    let mut arguments = words(["-nodefaults", "-no-user-config", "-display", "none", "-machine", machine]);
     arguments.extend(words(["-accel", accelerator]));
     arguments.extend(words(["-sandbox", "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"]));
     arguments
@@ -55,7 +55,15 @@ pub(crate) fn memory(mib: u64) -> Arguments {
 pub(crate) fn disk(overlay: &Path) -> Arguments {
     let mut arguments =
         with_path("-drive", "if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file=", overlay, "");
-    arguments.extend(words(["-device", "virtio-blk-pci,drive=root"]));
+    // Firmware looks here before it looks anywhere else; 0 is taken where QEMU itself starts the kernel.
+    arguments.extend(words(["-device", "virtio-blk-pci,drive=root,bootindex=1"]));
+    arguments
+}
+
+/// UEFI firmware: its code, and the machine's own variables.
+pub(crate) fn flash(code: &Path, variables: &Path) -> Arguments {
+    let mut arguments = with_path("-drive", "if=pflash,unit=0,format=raw,readonly=on,file=", code, "");
+    arguments.extend(with_path("-drive", "if=pflash,unit=1,format=raw,file=", variables, ""));
     arguments
 }
 
@@ -73,6 +81,22 @@ pub(crate) fn seed(volume: &Path) -> Arguments {
     arguments
 }
 
+/// Where the seed is plugged in once the machine runs. It takes the place of the seed among the devices, so that all
+/// that come after it are where they are without it, and called what they are called.
+pub(crate) fn socket_for_seed() -> Arguments {
+    words(["-device", "pcie-root-port,id=seed-port,chassis=1,slot=1"])
+}
+
+/// A device that tells the kernel that it has a past that others share.
+pub(crate) fn generation() -> Arguments {
+    words(["-device", "vmgenid,guid=auto"])
+}
+
+/// Begin with what will come from a snapshot.
+pub(crate) fn incoming() -> Arguments {
+    words(["-incoming", "defer"])
+}
+
 /// The serial console, into a file.
 pub(crate) fn console(file: &Path) -> Arguments {
     let mut arguments = with_path("-chardev", "file,id=console,path=", file, "");
@@ -80,11 +104,12 @@ pub(crate) fn console(file: &Path) -> Arguments {
     arguments
 }
 
-/// The only network card; whoever connects to the socket is the whole of its network.
-pub(crate) fn wire(socket: &Path, mac: [u8; 6]) -> Arguments {
+/// A network card; whoever connects to the socket is the whole of its network.
+pub(crate) fn wire(card: usize, socket: &Path, mac: [u8; 6]) -> Arguments {
     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
-    let mut arguments = with_path("-netdev", "stream,id=wire,server=on,addr.type=unix,addr.path=", socket, "");
-    arguments.extend(words(["-device", &format!("virtio-net-pci,netdev=wire,mac={mac},romfile=")]));
+    let head = format!("stream,id=wire{card},server=on,addr.type=unix,addr.path=");
+    let mut arguments = with_path("-netdev", &head, socket, "");
+    arguments.extend(words(["-device", &format!("virtio-net-pci,netdev=wire{card},mac={mac},romfile=")]));
     arguments
 }
 
@@ -130,26 +155,30 @@ mod tests {
     fn each_concern_gives_its_words() {
         let path = Path::new("/run/x");
         check(
-            &machine(&Accelerator::Kvm),
+            &machine(&Accelerator::Kvm, "q35"),
             "-nodefaults -no-user-config -display none -machine q35 -accel kvm \
              -sandbox on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny",
         );
-        assert!(machine(&tcg()).contains(&"tcg,tb-size=512".into()));
+        assert!(machine(&tcg(), "q35").contains(&"tcg,tb-size=512".into()));
         check(&cpu(&Accelerator::Kvm, "qemu64"), "-cpu max -smp 1");
         check(&cpu(&tcg(), "qemu64"), "-cpu qemu64 -smp 1");
         check(&memory(1024), "-m 1024");
         check(
             &disk(path),
-            "-drive if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file=/run/x -device virtio-blk-pci,drive=root",
+            "-drive if=none,id=root,format=qcow2,cache=unsafe,discard=unmap,file=/run/x -device virtio-blk-pci,drive=root,bootindex=1",
+        );
+        check(
+            &flash(path, Path::new("/run/v")),
+            "-drive if=pflash,unit=0,format=raw,readonly=on,file=/run/x -drive if=pflash,unit=1,format=raw,file=/run/v",
         );
         check(
             &kernel(path, Path::new("/run/i"), "root=LABEL=x ro"),
             "-kernel /run/x -initrd /run/i -append root=LABEL=x ro",
         );
         check(
-            &wire(path, [0x52, 0x54, 0, 0x12, 0x34, 0xff]),
-            "-netdev stream,id=wire,server=on,addr.type=unix,addr.path=/run/x \
-             -device virtio-net-pci,netdev=wire,mac=52:54:00:12:34:ff,romfile=",
+            &wire(0, path, [0x52, 0x54, 0, 0x12, 0x34, 0xff]),
+            "-netdev stream,id=wire0,server=on,addr.type=unix,addr.path=/run/x \
+             -device virtio-net-pci,netdev=wire0,mac=52:54:00:12:34:ff,romfile=",
         );
         check(
             &channel(path),
@@ -163,6 +192,9 @@ mod tests {
         check(&console(path), "-chardev file,id=console,path=/run/x -serial chardev:console");
         check(&randomness(), "-device virtio-rng-pci");
         check(&no_reboot(), "-no-reboot");
+        check(&socket_for_seed(), "-device pcie-root-port,id=seed-port,chassis=1,slot=1");
+        check(&generation(), "-device vmgenid,guid=auto");
+        check(&incoming(), "-incoming defer");
     }
 
     #[test]

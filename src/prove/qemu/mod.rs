@@ -2,8 +2,10 @@
 mod accelerator;
 mod arguments;
 mod budget;
+mod firmware;
 mod initrd;
 mod qmp;
+mod warm;
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -18,8 +20,9 @@ use tempfile::TempDir;
 pub use accelerator::Accelerator;
 pub use budget::{Budget, Deadline, Meter, Overrun};
 use qmp::Qmp;
+pub use warm::Snapshot;
 
-use super::image::Built;
+use super::image::{Disk, Firmware, Format, Starts};
 use super::process::{self, Program, Running};
 use crate::facts::Start;
 
@@ -32,16 +35,26 @@ const CONSOLE: u64 = 64 * 1024;
 /// The longest path of a socket that Linux takes.
 const SOCKET_PATH: usize = 107;
 
+/// Where a machine begins.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Begin {
+    /// It is switched on.
+    Cold,
+    /// It is switched on, and stops at the gate, to have its snapshot taken.
+    Gate {
+        /// The machine type with its version.
+        machine: String,
+    },
+    /// It goes on from a snapshot.
+    Warm(Snapshot),
+}
+
 /// What a machine is made of.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The image's disk; never written.
-    pub disk: PathBuf,
-    /// The image's kernel.
-    pub kernel: PathBuf,
-    /// The image's initial RAM disk.
-    pub initrd: PathBuf,
-    /// The kernel's arguments: those that the harness needs, and those of the image.
+    /// The disk; never written.
+    pub disk: Disk,
+    /// The kernel's arguments where the harness starts it: those that the harness needs, and those of the image.
     pub kernel_line: Vec<String>,
     /// The CPU model under TCG.
     pub cpu: String,
@@ -52,58 +65,105 @@ pub struct Config {
     /// The seed volume, VFAT or ISO 9660, attached as a read-only disk. Not as a CD-ROM: the cloud kernels of the images
     /// see an AHCI drive only after cloud-init has looked for its seed, and then nothing is configured (seen on Debian 12).
     pub seed: Option<PathBuf>,
-    /// What the machine calls its network card; none is whatever it comes to call it.
-    pub card: Option<String>,
-    /// The hardware address of the network card.
-    pub mac: [u8; 6],
+    /// What the machine calls its network cards; none is whatever it comes to call one. Only where the harness starts the
+    /// kernel are they called so.
+    pub cards: Vec<Option<String>>,
     /// Whether a reboot of the guest starts it again; else QEMU ends.
     pub reboot: bool,
+    /// Where it begins.
+    pub begin: Begin,
 }
 
 impl Config {
-    /// The machine that `start` describes, on this image, with no seed.
-    pub fn new(image: &Built, start: &Start, accelerator: Accelerator) -> Self {
+    /// The machine that `start` describes, with this disk and no seed.
+    pub fn new(disk: &Disk, start: &Start, accelerator: Accelerator) -> Self {
         let mut kernel_line: Vec<String> =
             [&format!("root=LABEL={}", super::image::LABEL), "ro", "console=ttyS0"].map(str::to_owned).into();
         kernel_line.extend(start.arguments.iter().cloned());
         Config {
-            disk: image.disk.clone(),
-            kernel: image.kernel.clone(),
-            initrd: image.initrd.clone(),
+            disk: disk.clone(),
             kernel_line,
             cpu: start.cpu.clone(),
             memory_mib: start.memory_mib,
             accelerator,
             seed: None,
-            card: None,
-            mac: [0x52, 0x54, 0x00, 0x12, 0x34, 0x56],
+            cards: vec![None],
             reboot: true,
+            begin: Begin::Cold,
         }
     }
 
-    fn arguments(&self, place: &Place) -> Vec<OsString> {
-        let mut all = arguments::machine(&self.accelerator);
+    // The order on the bus. The kernel itself calls the first eth0: a card that is to be called ethN comes N-th where there
+    // are so many, so that no other has its name when it is called so.
+    fn order(&self) -> Vec<usize> {
+        let place = |at: &usize| self.cards[*at].as_deref()?.strip_prefix("eth")?.parse::<usize>().ok();
+        let (mut eth, others): (Vec<usize>, Vec<usize>) = (0..self.cards.len()).partition(|at| place(at).is_some());
+        eth.sort_by_key(place);
+        let mut order = others;
+        for at in eth {
+            order.insert(place(&at).unwrap_or_default().min(order.len()), at);
+        }
+        order
+    }
+
+    /// What is added to the initial RAM disk.
+    fn additions(&self) -> Vec<initrd::Addition> {
+        let mut all: Vec<_> = (0..)
+            .zip(&self.cards)
+            .filter_map(|(at, name)| Some(initrd::card_named(at, mac(at), name.as_deref()?)))
+            .collect();
+        all.extend((self.begin != Begin::Cold).then(initrd::gate));
+        all
+    }
+
+    fn arguments(&self, place: &Place, uefi: Option<&Path>) -> Vec<OsString> {
+        let machine = match &self.begin {
+            Begin::Cold => "q35",
+            Begin::Gate { machine } => machine,
+            Begin::Warm(snapshot) => &snapshot.machine,
+        };
+        let mut all = arguments::machine(&self.accelerator, machine);
         all.extend(arguments::cpu(&self.accelerator, &self.cpu));
         all.extend(arguments::memory(self.memory_mib));
-        let initrd = if self.card.is_some() { place.initrd() } else { self.initrd.clone() };
-        let mut line = self.kernel_line.clone();
-        // A card that the kernel itself has called so is called anew in the root file system, unless nothing is.
-        if self.card.as_ref().is_some_and(|name| name.starts_with("eth")) {
-            line.push("net.ifnames=0".to_owned());
+        if let Starts::Harness { kernel, initrd } = &self.disk.starts {
+            let initrd = if self.additions().is_empty() { initrd.clone() } else { place.initrd() };
+            let mut line = self.kernel_line.clone();
+            // A card that the kernel itself has called so is called anew in the root file system, unless nothing is.
+            if self.cards.iter().flatten().any(|name| name.starts_with("eth")) {
+                line.push("net.ifnames=0".to_owned());
+            }
+            all.extend(arguments::kernel(kernel, &initrd, &line.join(" ")));
         }
-        all.extend(arguments::kernel(&self.kernel, &initrd, &line.join(" ")));
+        if let Some(code) = uefi {
+            all.extend(arguments::flash(code, &place.variables()));
+        }
         all.extend(arguments::disk(&place.overlay()));
-        all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume)));
+        match &self.begin {
+            Begin::Cold => all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume))),
+            Begin::Gate { .. } | Begin::Warm(_) => all.extend(arguments::socket_for_seed()),
+        }
         all.extend(arguments::console(&place.console()));
-        all.extend(arguments::wire(&place.wire(), self.mac));
+        all.extend(self.order().into_iter().flat_map(|card| arguments::wire(card, &place.wire(card), mac(card))));
         all.extend(arguments::channel(&place.channel()));
         all.extend(arguments::control(&place.control()));
         all.extend(arguments::randomness());
+        if self.begin != Begin::Cold {
+            all.extend(arguments::generation());
+        }
+        if matches!(self.begin, Begin::Warm(_)) {
+            all.extend(arguments::incoming());
+        }
         if !self.reboot {
             all.extend(arguments::no_reboot());
         }
         all
     }
+}
+
+/// The hardware address of a card.
+#[must_use]
+pub fn mac(card: usize) -> [u8; 6] {
+    [0x52, 0x54, 0x00, 0x12, 0x34, 0x56_u8.wrapping_add(u8::try_from(card).unwrap_or_default())]
 }
 
 /// The private directory of one machine: nobody else may enter it, and it goes with the machine.
@@ -130,12 +190,16 @@ impl Place {
         self.0.path().join("initrd")
     }
 
+    fn variables(&self) -> PathBuf {
+        self.0.path().join("variables")
+    }
+
     fn console(&self) -> PathBuf {
         self.0.path().join("console")
     }
 
-    fn wire(&self) -> PathBuf {
-        self.0.path().join("wire")
+    fn wire(&self, card: usize) -> PathBuf {
+        self.0.path().join(format!("wire{card}"))
     }
 
     fn channel(&self) -> PathBuf {
@@ -144,6 +208,10 @@ impl Place {
 
     fn control(&self) -> PathBuf {
         self.0.path().join("control")
+    }
+
+    fn memory(&self) -> PathBuf {
+        self.0.path().join("ram")
     }
 
     fn log(&self) -> PathBuf {
@@ -167,19 +235,36 @@ impl Vm {
     pub fn start(config: &Config) -> Result<Self> {
         process::require(&[QEMU, "qemu-img"])?;
         let place = Place::new()?;
-        let disk = config.disk.canonicalize().with_context(|| format!("could not find {}", config.disk.display()))?;
+        let Disk { path, format, starts, .. } = &config.disk;
+        let (path, format) = match &config.begin {
+            Begin::Warm(snapshot) => (&snapshot.disk(), &Format::Qcow2),
+            Begin::Cold | Begin::Gate { .. } => (path, format),
+        };
+        let disk = path.canonicalize().with_context(|| format!("could not find {}", path.display()))?;
         Program::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b"])
+            .args(["create", "-q", "-f", "qcow2", "-F", format.as_str(), "-b"])
             .args([disk.as_os_str(), place.overlay().as_os_str()])
             .deadline(Duration::from_secs(60))
             .output()?;
-        if let Some(name) = &config.card {
-            let own =
-                fs::read(&config.initrd).with_context(|| format!("could not read {}", config.initrd.display()))?;
-            fs::write(place.initrd(), initrd::with_card_named(&own, config.mac, name))
+        let uefi = match starts {
+            Starts::Firmware(Firmware::Efi) => Some(firmware::find()?),
+            Starts::Firmware(Firmware::Bios) | Starts::Harness { .. } => None,
+        };
+        if let Some(uefi) = &uefi {
+            firmware::variables(uefi, &place.variables())?;
+        }
+        let additions = config.additions();
+        if let Starts::Harness { initrd, .. } = starts
+            && !additions.is_empty()
+        {
+            let own = fs::read(initrd).with_context(|| format!("could not read {}", initrd.display()))?;
+            fs::write(place.initrd(), initrd::with(&own, &additions))
                 .context("could not write the initial RAM disk")?;
         }
-        let mut running = Program::new(QEMU).args(config.arguments(&place)).without_farewell().start(&place.log())?;
+        let mut running = Program::new(QEMU)
+            .args(config.arguments(&place, uefi.as_ref().map(|u| u.code.as_path())))
+            .without_farewell()
+            .start(&place.log())?;
         // A host under load may take seconds to get there; a QEMU that cannot start says so at once.
         let started = Instant::now();
         let qmp = loop {
@@ -199,7 +284,11 @@ impl Vm {
                 }
             }
         };
-        Ok(Vm { qmp, running, place })
+        let mut vm = Vm { qmp, running, place };
+        if let Begin::Warm(snapshot) = &config.begin {
+            vm.restore(snapshot, config.seed.as_deref())?;
+        }
+        Ok(vm)
     }
 
     /// Reads the machine's CPU time.
@@ -217,9 +306,20 @@ impl Vm {
         String::from_utf8_lossy(&tail(&self.place.console(), CONSOLE)).into_owned()
     }
 
-    /// The socket of the network card. Connect before the guest brings it up: QEMU 7.2 does not connect again.
-    pub fn wire(&self) -> PathBuf {
-        self.place.wire()
+    /// How many bytes it has said there.
+    pub fn console_length(&self) -> u64 {
+        std::fs::metadata(self.place.console()).map_or(0, |about| about.len())
+    }
+
+    /// What it has said there after so many bytes, as far as [`Vm::console`] goes back.
+    pub fn console_since(&self, bytes: u64) -> String {
+        let more = self.console_length().saturating_sub(bytes).min(CONSOLE);
+        String::from_utf8_lossy(&tail(&self.place.console(), more)).into_owned()
+    }
+
+    /// The socket of a network card. Connect before the guest brings it up: QEMU 7.2 does not connect again.
+    pub fn wire(&self, card: usize) -> PathBuf {
+        self.place.wire(card)
     }
 
     /// The socket of the root channel.
@@ -270,17 +370,20 @@ mod tests {
 
     fn config(disk: &Path) -> Config {
         Config {
-            disk: disk.to_owned(),
-            kernel: "/nonexistent".into(),
-            initrd: "/nonexistent".into(),
+            disk: Disk {
+                name: "a disk".into(),
+                path: disk.to_owned(),
+                format: Format::Qcow2,
+                starts: Starts::Harness { kernel: "/nonexistent".into(), initrd: "/nonexistent".into() },
+            },
             kernel_line: vec!["ro".into()],
             cpu: "qemu64".into(),
             memory_mib: 64,
             accelerator: Accelerator::Tcg { why: "a test".into() },
             seed: None,
-            card: None,
-            mac: [0x52, 0x54, 0, 0, 0, 1],
+            cards: vec![None],
             reboot: true,
+            begin: Begin::Cold,
         }
     }
 
@@ -295,10 +398,36 @@ mod tests {
     fn reboot_is_a_word_of_the_command_line() -> Result<()> {
         let place = Place::new()?;
         let mut config = config(Path::new("/d"));
-        assert!(!config.arguments(&place).contains(&"-no-reboot".into()));
+        assert!(!config.arguments(&place, None).contains(&"-no-reboot".into()));
         config.reboot = false;
-        assert!(config.arguments(&place).contains(&"-no-reboot".into()));
+        assert!(config.arguments(&place, None).contains(&"-no-reboot".into()));
         Ok(())
+    }
+
+    #[test]
+    fn a_disk_with_a_boot_loader_starts_by_itself() -> Result<()> {
+        let place = Place::new()?;
+        let mut config = config(Path::new("/d"));
+        assert!(config.arguments(&place, None).contains(&"-kernel".into()));
+        config.disk.starts = Starts::Firmware(Firmware::Efi);
+        let arguments = config.arguments(&place, Some(Path::new("/code")));
+        assert!(!arguments.contains(&"-kernel".into()) && !arguments.contains(&"-append".into()));
+        assert!(arguments.iter().any(|a| a.to_string_lossy().ends_with("readonly=on,file=/code")));
+        Ok(())
+    }
+
+    #[test]
+    fn a_card_stands_where_the_kernel_would_call_it_so() {
+        let order = |names: &[Option<&str>]| {
+            let mut config = config(Path::new("/d"));
+            config.cards = names.iter().map(|n| n.map(str::to_owned)).collect();
+            config.order()
+        };
+        assert_eq!(order(&[None]), [0]);
+        assert_eq!(order(&[None, Some("eth0")]), [1, 0]);
+        assert_eq!(order(&[None, Some("eth1")]), [0, 1]);
+        assert_eq!(order(&[None, Some("eth0"), Some("eth2"), Some("lan")]), [1, 0, 2, 3]);
+        assert_eq!(order(&[None, Some("eth9")]), [0, 1]);
     }
 
     #[test]

@@ -75,12 +75,14 @@ pub(super) fn advert(macs: (Mac, Mac), target: Ipv6Addr, dest: Ipv6Addr) -> Vec<
 }
 
 /// The router advertisement: our prefix, on-link and autonomous.
-pub(super) fn router_advert(prefix: Ipv6Addr) -> Vec<u8> {
+///
+/// `default_route` says whether we lead everywhere, else only to `routes`, by an option of RFC 4191 that smoltcp does not write.
+pub(super) fn router_advert(prefix: Ipv6Addr, default_route: bool, routes: &[Ipv6Addr]) -> Vec<u8> {
     let macs = (our_mac(0), [0x33, 0x33, 0, 0, 0, 1]);
     let repr = NdiscRepr::RouterAdvert {
         hop_limit: 64,
         flags: NdiscRouterFlags::empty(),
-        router_lifetime: Duration::from_secs(1800),
+        router_lifetime: Duration::from_secs(if default_route { 1800 } else { 0 }),
         reachable_time: Duration::ZERO,
         retrans_time: Duration::ZERO,
         lladdr: Some(EthernetAddress(our_mac(0)).into()),
@@ -93,7 +95,22 @@ pub(super) fn router_advert(prefix: Ipv6Addr) -> Vec<u8> {
             prefix,
         }),
     };
-    ndp(macs, ROUTER6, Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1), repr)
+    let mut options = Vec::new();
+    for route in routes {
+        // Type, length in eights, length of the prefix, preference; then the lifetime and the prefix.
+        options.extend([24, 3, 128, 0]);
+        options.extend(1800_u32.to_be_bytes());
+        options.extend(route.octets());
+    }
+    let dest = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+    let repr = Icmpv6Repr::Ndisc(repr);
+    let size = repr.buffer_len();
+    ip(macs, (ROUTER6.into(), dest.into()), (IpProtocol::Icmpv6, 255), size + options.len(), |bytes| {
+        let (head, tail) = bytes.split_at_mut(size);
+        tail.copy_from_slice(&options);
+        repr.emit(&ROUTER6, &dest, &mut Icmpv6Packet::new_unchecked(head), &ChecksumCapabilities::default());
+        Icmpv6Packet::new_unchecked(bytes).fill_checksum(&ROUTER6, &dest);
+    })
 }
 
 /// A SYN, or the RST that ends what a SYN began.

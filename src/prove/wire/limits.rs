@@ -7,6 +7,8 @@ const PURSE: f64 = 5.0;
 const REFILL: f64 = 1.0 / 1.2;
 const TOGETHER: f64 = 40.0;
 const TOGETHER_REFILL: f64 = 500.0;
+/// So many destinations are kept apart. The guest says where it sends to, and might name every address there is.
+const DESTINATIONS: usize = 1024;
 
 /// How many ICMP errors the guest may still send. Linux gives each destination a purse of six (a constant) and
 /// refills it with one each `icmp_ratelimit`, a second unless set otherwise; and all of them together fifty, and a
@@ -36,11 +38,20 @@ impl Limits {
 
     /// One was sent.
     pub(super) fn error(&mut self, to: IpAddr, now: Instant) {
-        let spent = self.spent.entry(to).or_default();
-        leak(spent, REFILL, now);
-        spent.0 += 1.0;
-        if PURSE <= spent.0 {
-            self.dry.insert(to);
+        if self.spent.len() >= DESTINATIONS && !self.spent.contains_key(&to) {
+            self.spent.values_mut().for_each(|spent| leak(spent, REFILL, now));
+            self.spent.retain(|kept, spent| spent.0 > 0.0 || self.dry.contains(kept));
+        }
+        if self.spent.len() < DESTINATIONS || self.spent.contains_key(&to) {
+            let spent = self.spent.entry(to).or_default();
+            leak(spent, REFILL, now);
+            spent.0 += 1.0;
+            if PURSE <= spent.0 {
+                self.dry.insert(to);
+            }
+        } else {
+            // Whose purse is not known may have an empty one.
+            self.flooded = true;
         }
         leak(&mut self.together, TOGETHER_REFILL, now);
         self.together.0 += 1.0;
@@ -58,5 +69,32 @@ impl Limits {
         let spent = self.spent.iter().filter(|(source, _)| sources.contains(source)).map(|(_, spent)| spent.0);
         let most = spent.fold(self.together.0 * REFILL / TOGETHER_REFILL, f64::max);
         (0.0 < most).then(|| Duration::from_secs_f64(most / REFILL).max(Duration::from_millis(1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_guest_that_names_every_address_is_doubted_and_costs_nothing() {
+        let (mut limits, now) = (Limits::default(), Instant::now());
+        let address = |n: u32| IpAddr::from((n + 1).to_be_bytes());
+        limits.begin(now);
+        // Slowly enough for all of them together.
+        let at = |n: u32| now + Duration::from_micros(2100) * n;
+        for n in 0..1020 {
+            limits.error(address(n), at(n));
+        }
+        assert!(!limits.dry(address(9999)));
+        // Those of the beginning have full purses again, and make room.
+        for n in 1020..20_000 {
+            limits.error(address(n), at(n));
+        }
+        assert!(limits.spent.len() <= DESTINATIONS && limits.dry.len() <= DESTINATIONS && !limits.dry(address(9999)));
+        for n in 20_000..22_000 {
+            limits.error(address(n), at(20_000));
+        }
+        assert!(limits.spent.len() <= DESTINATIONS && limits.dry(address(9999)));
     }
 }

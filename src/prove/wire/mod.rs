@@ -19,10 +19,12 @@ mod segment;
 mod services;
 mod stack;
 mod sweep;
+mod watch;
+
 #[cfg(test)]
 mod tests;
 
-use crate::plan::net::{LINK4, MACHINE4};
+use crate::plan::net::{link4, machine4};
 use std::collections::BTreeSet;
 use std::fmt;
 use std::io::{self, Write};
@@ -37,14 +39,18 @@ use std::time::Duration;
 pub use bridge::{Bridge, BridgeEnd};
 use frames::Key;
 pub use question::{Answer, Probe, What, Why};
+pub use watch::{Asked, EVERY, Span, Watched};
 
 /// How often a caller's `give_up` is asked.
 const TICK: Duration = Duration::from_millis(50);
 /// How many different flows of the guest are remembered.
 const CAPTURE: usize = 4096;
 
+/// How many IPv4 routes fit into one option of DHCP, nine octets for each host (RFC 3442).
+pub const MOST_ROUTES: usize = 28;
+
 /// The addresses of the LAN.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Network {
     /// The address the guest is leased.
     pub guest4: Ipv4Addr,
@@ -54,6 +60,10 @@ pub struct Network {
     pub router4: Ipv4Addr,
     /// The advertised IPv6 prefix, a /64.
     pub prefix6: Ipv6Addr,
+    /// Whether the router leads everywhere, or to `routes` only (RFC 3442, RFC 4191).
+    pub default_route: bool,
+    /// Addresses that lie behind the router, where that does not lead everywhere; of IPv4 [`MOST_ROUTES`] at most.
+    pub routes: Vec<IpAddr>,
     /// Where source ports start. A second [`Lan`] for the same running guest should have another, lest the guest
     /// still remembers the flows of the first.
     pub seed: u32,
@@ -61,17 +71,25 @@ pub struct Network {
 
 impl Default for Network {
     fn default() -> Network {
-        Network {
-            guest4: MACHINE4,
-            prefix4: LINK4.prefix_len(),
-            router4: Ipv4Addr::new(198, 18, 0, 1),
-            prefix6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, 0, 0, 0, 0, 0),
-            seed: 1,
-        }
+        Network::of(0, Vec::new())
     }
 }
 
 impl Network {
+    /// The network of a card. The router of the first leads everywhere, those of the others to `routes` only.
+    #[must_use]
+    pub fn of(card: u8, routes: Vec<IpAddr>) -> Network {
+        Network {
+            guest4: machine4(card),
+            prefix4: link4(card).prefix_len(),
+            router4: Ipv4Addr::new(198, 18, card, 1),
+            prefix6: Ipv6Addr::new(0x2001, 0xdb8, 0x77, card.into(), 0, 0, 0, 0),
+            default_route: card == 0,
+            routes,
+            seed: 1,
+        }
+    }
+
     fn mask4(&self) -> Ipv4Addr {
         let bits = 32_u32.saturating_sub(self.prefix4.into());
         Ipv4Addr::from(u32::MAX.checked_shl(bits).unwrap_or(0))
@@ -155,12 +173,12 @@ impl Lan {
             end.set_nonblocking(true)?;
         }
         let shared = Arc::new(Shared {
-            network,
             inner: Mutex::default(),
             changed: Condvar::new(),
             wake,
             sweeping: Mutex::default(),
             ports: AtomicU32::new(network.seed.wrapping_mul(7919)),
+            network,
         });
         let segment = segment::Segment::new(shared.clone(), socket, woken);
         let thread = thread::Builder::new().name("lan".to_owned()).spawn(move || segment.run())?;
@@ -202,6 +220,19 @@ impl Lan {
         sweep::run(&self.shared, probes, give_up)
     }
 
+    /// Begins to knock without rest, until [`Lan::watched`].
+    pub fn watch(&self, asked: Asked) {
+        let mut inner = self.shared.lock();
+        inner.watch = Some(watch::Watch::new(asked, &inner.guest));
+        drop(inner);
+        self.shared.wake();
+    }
+
+    /// Ends a watch, and says what answered and when; none if there was no watch.
+    pub fn watched(&self) -> Option<Watched> {
+        self.shared.lock().watch.take().map(watch::Watch::done)
+    }
+
     /// Listens on a local port; whoever connects to it is, for the guest at `dest`, at `source`.
     pub fn bridge(&self, source: IpAddr, dest: SocketAddr) -> io::Result<Bridge> {
         bridge::open(&self.shared, source, dest)
@@ -210,6 +241,13 @@ impl Lan {
     /// Every flow the guest began by itself, in order, the first of each kind and destination.
     pub fn capture(&self) -> Vec<Seen> {
         self.shared.lock().capture.list.clone()
+    }
+}
+
+impl Lan {
+    /// Forgets the flows that the guest has begun, to see them anew.
+    pub fn forget_flows(&self) {
+        self.shared.lock().capture = Capture::default();
     }
 }
 
@@ -252,6 +290,7 @@ struct Inner {
     /// The datagrams we sent: what answers them is no flow of the guest's own.
     datagrams: BTreeSet<Key>,
     bridges: Vec<bridge::Work>,
+    watch: Option<watch::Watch>,
     stop: bool,
     closed: bool,
 }

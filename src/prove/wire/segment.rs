@@ -12,10 +12,13 @@ use super::bridge::Work;
 use super::build;
 use super::frames::{self, Heard, Note, Said, our_mac};
 use super::services::Services;
-use super::{Flow, Inner, Shared};
+use super::{Answer, Flow, Inner, Shared};
 
 /// Between two router advertisements.
 const CHATTER: Duration = Duration::from_secs(3);
+/// With so many bytes waiting for a guest that does not read, what it says is no longer answered: it could ask without end.
+/// Sweeps and watches have never so much under way.
+const FULL: usize = 1 << 20;
 
 pub(super) struct Segment {
     shared: Arc<Shared>,
@@ -37,7 +40,7 @@ pub(super) fn framed(frame: &[u8], out: &mut Vec<u8>) {
 
 impl Segment {
     pub(super) fn new(shared: Arc<Shared>, socket: UnixStream, woken: UnixStream) -> Segment {
-        let (services, now) = (Services::new(shared.network), Instant::now());
+        let (services, now) = (Services::new(shared.network.clone()), Instant::now());
         let (bridges, incoming, outgoing) = Default::default();
         Segment { shared, socket, woken, services, bridges, incoming, outgoing, started: now, chatter: now }
     }
@@ -63,8 +66,17 @@ impl Segment {
             self.outgoing.append(&mut inner.outbox);
             self.bridges.append(&mut inner.bridges);
             let guest = inner.guest;
-            drop(inner);
             let now = Instant::now();
+            let mut pause = CHATTER;
+            if let Some(watch) = &mut inner.watch {
+                if watch.pause(now).is_zero() && self.outgoing.is_empty() {
+                    let frames = watch.round(now, &guest, &self.shared.network);
+                    frames.iter().for_each(|frame| framed(frame, &mut self.outgoing));
+                }
+                // What the guest does not take yet is tried again soon.
+                pause = watch.pause(now).max(Duration::from_millis(5));
+            }
+            drop(inner);
             if self.chatter <= now {
                 // If the guest does not even take what is there, it will not miss this.
                 if self.outgoing.is_empty() {
@@ -72,7 +84,7 @@ impl Segment {
                 }
                 self.chatter = now + CHATTER;
             }
-            let mut pause = self.chatter - now;
+            pause = pause.min(self.chatter - now);
             let (shared, out) = (&self.shared, &mut self.outgoing);
             self.bridges.retain_mut(|bridge| bridge.pump(shared, &guest, out));
             for bridge in &mut self.bridges {
@@ -157,7 +169,7 @@ impl Segment {
             return;
         };
         self.services.learn(&heard, &mut inner.guest);
-        if let Some(answer) = self.services.answer(&heard, &mut inner.guest) {
+        if let Some(answer) = self.services.answer(&heard, &mut inner.guest).filter(|_| self.outgoing.len() < FULL) {
             framed(&answer, &mut self.outgoing);
             if matches!(heard.said, Said::Dhcp(_)) {
                 self.services.ask(&inner.guest).iter().for_each(|frame| framed(frame, &mut self.outgoing));
@@ -179,14 +191,22 @@ impl Segment {
             Said::Advert { .. } => epoch(heard).map(|epoch| Note::Advert { epoch }),
             Said::Tcp { key, flags, seq: _, ack } => {
                 if let Some(bridge) = self.bridges.iter_mut().find(|bridge| bridge.owns(&key)) {
-                    bridge.hear(frame);
+                    // What its stack does not hear is sent again, as where a cable loses it.
+                    if self.outgoing.len() < FULL {
+                        bridge.hear(frame);
+                    }
                     return None;
+                }
+                if let Some(watch) = inner.watch.as_mut().filter(|watch| watch.owns(&key)) {
+                    watch.hear(&key, flags, Instant::now());
                 }
                 let (ours, theirs) =
                     (SocketAddr::new(key.ours, key.our_port), SocketAddr::new(key.theirs, key.their_port));
                 if flags.syn && flags.ack {
                     let macs = (our_mac(0), heard.from_mac);
-                    framed(&build::tcp(macs, ours, theirs, TcpControl::Rst, ack), &mut self.outgoing);
+                    if self.outgoing.len() < FULL {
+                        framed(&build::tcp(macs, ours, theirs, TcpControl::Rst, ack), &mut self.outgoing);
+                    }
                 } else if flags.syn {
                     inner.capture.note(first, Flow::Tcp, ours);
                 }
@@ -205,6 +225,11 @@ impl Segment {
             }
             Said::EchoReply { key } => Some(Note::Reply { key }),
             Said::Error { to, kind, code, about } => {
+                if let (Some(watch), Some(key)) = (&mut inner.watch, about)
+                    && watch.owns(&key)
+                {
+                    watch.note(&key, Answer::Unreachable { kind, code }, Instant::now());
+                }
                 let bridge = about.and_then(|key| self.bridges.iter_mut().find(|bridge| bridge.owns(&key)));
                 match (bridge, about) {
                     (Some(bridge), Some(key)) => bridge.refuse(&key),
@@ -244,5 +269,26 @@ fn queried(payload: &[u8]) -> Option<String> {
         }
         name.extend(label.escape_ascii().map(char::from));
         rest = after;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{flood, shared};
+    use super::*;
+
+    #[test]
+    fn a_guest_that_asks_and_never_reads_is_no_longer_answered() {
+        let (shared, woken) = shared();
+        let (socket, _qemu) = UnixStream::pair().expect("a pair");
+        let mut segment = Segment::new(shared.clone(), socket, woken);
+        for frame in flood().iter().cycle().take(60_000) {
+            segment.frame(frame, &mut shared.lock());
+        }
+        assert!((FULL..FULL + 2000).contains(&segment.outgoing.len()), "{}", segment.outgoing.len());
+        // What it takes makes room again.
+        segment.outgoing.clear();
+        segment.frame(&flood()[0], &mut shared.lock());
+        assert!(!segment.outgoing.is_empty());
     }
 }

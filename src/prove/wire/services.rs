@@ -3,7 +3,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use super::build;
 use super::frames::{self, Heard, Mac, Said, our_mac};
-use super::{Guest, Network};
+use super::{Guest, MOST_ROUTES, Network};
 
 /// More addresses than this the guest can have, and we forget the oldest.
 const ADDRESSES: usize = 16;
@@ -75,7 +75,7 @@ impl Services {
                 let theirs = target == self.network.guest4 || Some(target) == guest.ipv4;
                 (!free && !theirs).then(|| build::arp_frame(false, macs.0, macs.1, target, sender))
             }
-            Said::RouterSolicit => Some(build::router_advert(self.network.prefix6)),
+            Said::RouterSolicit => Some(self.advert()),
             Said::Solicit { target } => match heard.from {
                 Some(IpAddr::V6(from)) if !from.is_unspecified() && !self.claimed.contains(&target) => {
                     Some(build::advert(macs, target, from))
@@ -87,9 +87,16 @@ impl Services {
         }
     }
 
+    fn advert(&self) -> Vec<u8> {
+        let Network { prefix6, default_route, ref routes, .. } = self.network;
+        let routes: Vec<Ipv6Addr> =
+            routes.iter().filter_map(|a| if let IpAddr::V6(a) = a { Some(*a) } else { None }).collect();
+        build::router_advert(prefix6, default_route, &routes)
+    }
+
     /// What is said unasked, once in a while.
     pub(super) fn chatter(&self, guest: &Guest) -> Vec<Vec<u8>> {
-        let mut frames = vec![build::router_advert(self.network.prefix6)];
+        let mut frames = vec![self.advert()];
         frames.extend(self.ask(guest));
         frames
     }
@@ -208,7 +215,19 @@ impl Request<'_> {
         }
         if kind != 6 {
             option(1, &network.mask4().octets());
-            option(3, &router);
+            if network.default_route {
+                option(3, &router);
+            }
+            let routes: Vec<u8> = network
+                .routes
+                .iter()
+                .filter_map(|a| if let IpAddr::V4(a) = a { Some(a.octets()) } else { None })
+                .take(MOST_ROUTES)
+                .flat_map(|to| std::iter::once(32).chain(to).chain(router))
+                .collect();
+            if !routes.is_empty() {
+                option(121, &routes);
+            }
             option(6, &router);
             if self.kind != 8 {
                 option(51, &LEASE.to_be_bytes());

@@ -16,7 +16,7 @@ use super::*;
 
 const GUEST: Mac = [0x52, 0x54, 0, 0x12, 0x34, 0x56];
 
-fn shared() -> (Arc<Shared>, UnixStream) {
+pub(super) fn shared() -> (Arc<Shared>, UnixStream) {
     let (wake, woken) = UnixStream::pair().expect("a pair");
     let mut inner = Inner { notes: Some(Vec::new()), ..Inner::default() };
     inner.guest.mac = Some(GUEST);
@@ -52,7 +52,7 @@ fn samples() -> Vec<Vec<u8>> {
         build::arp_frame(false, GUEST, our_mac(3), guest4, router4),
         build::solicit(macs, guest6, ROUTER6),
         build::advert(macs, guest6, ROUTER6),
-        build::router_advert(Network::default().prefix6),
+        build::router_advert(Network::default().prefix6, false, &[Ipv6Addr::LOCALHOST]),
         build::tcp(macs, v4(22), far, TcpControl::Syn, 7),
         build::tcp(macs, v6(22), v6(40_000), TcpControl::Rst, 7),
         build::udp(macs, SocketAddr::from(([0; 4], 68)), SocketAddr::from(([255; 4], 67)), &discover),
@@ -66,6 +66,15 @@ fn samples() -> Vec<Vec<u8>> {
         build::echo(macs, guest6.into(), ROUTER6.into(), 5).expect("one family"),
         error,
     ]
+}
+
+/// What is answered whenever it is said: a request of ARP, and a connection that nobody asked for.
+pub(super) fn flood() -> [Vec<u8>; 2] {
+    let Network { guest4, router4, .. } = Network::default();
+    let (from, to) = (SocketAddr::from((guest4, 22)), SocketAddr::from(([192, 0, 2, 5], 20_000)));
+    let mut accepted = build::tcp((GUEST, our_mac(0)), from, to, TcpControl::Syn, 7);
+    accepted[47] |= 16;
+    [build::arp_frame(true, GUEST, [0; 6], guest4, router4), accepted]
 }
 
 /// Bytes changed and the end cut off.
@@ -132,7 +141,7 @@ proptest! {
 #[test]
 fn whoever_probes_an_address_is_not_answered() {
     let network = Network::default();
-    let (mut services, mut guest) = (Services::new(network), Guest::default());
+    let (mut services, mut guest) = (Services::new(network.clone()), Guest::default());
     let mut answers = |sender: [u8; 4], target: Ipv4Addr| {
         let frame = build::arp_frame(true, GUEST, [0; 6], sender.into(), target);
         let heard = frames::parse(&frame).expect("Ethernet");

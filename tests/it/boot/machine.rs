@@ -23,11 +23,11 @@ fn built(name: &str) -> Result<Built> {
 }
 
 fn config(image: &Built, seed: &Path) -> Result<Config> {
-    let facts = Facts::load(&image.name).map_err(anyhow::Error::msg)?;
-    let mut config = Config::new(image, facts.start()?, Accelerator::Kvm);
+    let facts = Facts::load(&image.disk.name).map_err(anyhow::Error::msg)?;
+    let mut config = Config::new(&image.disk, facts.start()?, Accelerator::Kvm);
     config.seed = Some(seed.to_owned());
     config.accelerator = Accelerator::find(&config, &cache())?;
-    say(&format!("{}: {:?}", image.name, config.accelerator));
+    say(&format!("{}: {:?}", image.disk.name, config.accelerator));
     Ok(config)
 }
 
@@ -51,7 +51,7 @@ fn boots(image: &Built) -> Result<()> {
     let mut guest = Guest::connect(&vm)?;
     guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
     let first = guest.boot_id().unwrap_or_default().to_owned();
-    say(&format!("{}: root channel at {:.1} CPU s", image.name, vm.cpu_seconds()));
+    say(&format!("{}: root channel at {:.1} CPU s", image.disk.name, vm.cpu_seconds()));
 
     // The channel is there before cloud-init has done anything.
     let early = text(guest.run("systemctl show -P ActiveState cloud-init-local.service", COMMAND))?;
@@ -62,7 +62,7 @@ fn boots(image: &Built) -> Result<()> {
     )
     .with_context(|| vm.console())?;
     let report: serde_json::Value = serde_json::from_str(&done)?;
-    say(&format!("{}: cloud-init done at {:.1} CPU s, {}", image.name, vm.cpu_seconds(), done.replace('\n', " ")));
+    say(&format!("{}: cloud-init done at {:.1} CPU s, {}", image.disk.name, vm.cpu_seconds(), done.replace('\n', " ")));
     assert_eq!(report["status"], "done");
     assert_eq!(report["errors"], serde_json::json!([]));
     say(&text(guest.run("systemd-analyze time; systemd-analyze blame --no-pager | head -12", COMMAND))?);
@@ -73,13 +73,15 @@ fn boots(image: &Built) -> Result<()> {
         COMMAND,
     ))?;
     assert_eq!(own, "empty\n33\n/etc/ssh/ssh_host_ed25519_key\n/dev/vda ext4\n");
+    // By this the proofs of kernel arguments know that the harness has started the kernel.
+    assert_eq!(text(guest.run("cat /proc/sys/kernel/bootloader_type", COMMAND))?, "176\n");
     // Nobody is on the wire, so this one failure is right.
     let failed = text(guest.run("systemctl --failed --plain --no-legend --no-pager | cut -d' ' -f1", COMMAND))?;
     assert_eq!(failed.trim(), "systemd-networkd-wait-online.service");
     // No package host of the building machine.
     assert_eq!(text(guest.run("grep -rhs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d", COMMAND))?, "");
 
-    if image.name == "debian-12" {
+    if image.disk.name == "debian-12" {
         limits(&vm, &mut guest)?;
     }
 

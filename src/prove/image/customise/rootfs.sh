@@ -1,0 +1,50 @@
+# Run by mmdebstrap as a customise hook, inside the namespace that owns the files: $1 is the root directory.
+# A constant text: nothing is ever pasted into it.
+set -eu
+root="$1"
+case "$root" in
+/?*) ;;
+*) exit 1 ;;
+esac
+
+# The vendor's identity-free state: every machine makes its own keys, id and seed on its first boot.
+rm -f "$root"/etc/ssh/ssh_host_*
+: >"$root/etc/machine-id"
+rm -f "$root/var/lib/dbus/machine-id" "$root/var/lib/systemd/random-seed"
+echo localhost >"$root/etc/hostname"
+cat >"$root/etc/hosts" <<'HOSTS'
+127.0.0.1	localhost
+::1		localhost ip6-localhost ip6-loopback
+ff02::1		ip6-allnodes
+ff02::2		ip6-allrouters
+HOSTS
+echo 'LABEL=hardtack-root / ext4 rw,discard,errors=remount-ro,x-systemd.growfs 0 1' >"$root/etc/fstab"
+echo 'LANG=C.UTF-8' >"$root/etc/default/locale"
+
+# The vendor's netplan default. It also makes the netplan generator pull systemd-networkd into the very
+# first transaction; what cloud-init writes later would be too late for that.
+if [ -d "$root/etc/netplan" ]; then
+	cat >"$root/etc/netplan/90-default.yaml" <<'NETPLAN'
+network:
+  version: 2
+  ethernets:
+    all-en:
+      match: {name: "en*"}
+      dhcp4: true
+      dhcp4-overrides: {use-domains: true}
+      dhcp6: true
+      dhcp6-overrides: {use-domains: true}
+    all-eth:
+      match: {name: "eth*"}
+      dhcp4: true
+      dhcp4-overrides: {use-domains: true}
+      dhcp6: true
+      dhcp6-overrides: {use-domains: true}
+NETPLAN
+	chmod 600 "$root/etc/netplan/90-default.yaml"
+fi
+
+# cloud-init writes the archive's sources on the first boot; those of the building machine are none of the image's business.
+rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
+rm -f "$root"/etc/apt/apt.conf.d/99mmdebstrap
+

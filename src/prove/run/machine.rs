@@ -1,0 +1,447 @@
+//! One machine: started, booted, judged, started again, judged again.
+
+use super::{Job, Phase, Seen};
+use crate::archive::seed;
+use crate::plan::proof::{Boot, Check, Proof, Reaction, When, Window};
+use crate::prove::channel;
+use crate::prove::event::{Event, Which};
+use crate::prove::guest::{Error, Guest};
+use crate::prove::image::Disk;
+use crate::prove::judge::{Card, window};
+use crate::prove::qemu::{Accelerator, Begin, Budget, Config, Meter, Snapshot, Vm, mac};
+use crate::prove::shell::{Ask, Keep, LINE};
+use crate::prove::verdict::{Judgement, Verdict};
+use crate::prove::wire::{Asked, Lan, MOST_ROUTES, Network};
+use anyhow::{Context, Result, bail};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::mpsc::{Sender, channel};
+use std::time::{Duration, Instant};
+
+/// What a whole boot may cost. A Debian costs about 60 CPU seconds under emulation.
+const BOOT: Budget = Budget::cpu_seconds(900);
+/// What one small thing may cost.
+pub(super) const SMALL: Budget = Budget::cpu_seconds(120).idle(Duration::from_secs(90));
+
+/// All of them in 16 seconds. Where QEMU translates the machine's code, each packet costs it 23 microseconds (400 from two addresses
+/// on two cards: 4.9 CPU seconds in 10, none: 1.3), so all of them from both addresses 3 CPU seconds on each card.
+const IN_TURN: usize = 400;
+/// A boot under KVM may be over in ten seconds, and a packet costs it next to nothing.
+const SWIFT_IN_TURN: usize = 1200;
+
+/// One machine on its own network.
+pub(super) struct Machine<'a> {
+    pub(super) which: Which,
+    disk: &'a Disk,
+    pub(super) guest: Guest,
+    /// Its networks, one a card.
+    pub(super) lans: Vec<Lan>,
+    /// What its cards are to be called.
+    pub(super) names: Vec<Option<String>>,
+    pub(super) vm: &'a Vm,
+    pub(super) send: &'a Sender<Event>,
+    pub(super) seen: Seen,
+    /// When this boot began.
+    start: Instant,
+    /// How many of the ports that no rule names are asked in a round when it is watched, from each of two addresses.
+    in_turn: usize,
+    /// How many rounds of logins there were: each has keys of its own.
+    pub(super) rounds: u32,
+    /// How many logins were tried since it was started: each comes from another address.
+    pub(super) logins: u8,
+    /// Nobody is told of judgements.
+    pub(super) quiet: bool,
+}
+
+/// Boots one of the two machines, and judges it.
+pub(super) fn machine(job: &Job, which: Which, send: &Sender<Event>) -> Result<Seen> {
+    let control =
+        || seed::vfat(&[("meta-data", b"instance-id: hardtack-control\n"), ("user-data", b"#cloud-config\n{}\n")], 0);
+    let seed = match which {
+        Which::Bundle => job.seed.to_vec(),
+        Which::Control => control()?,
+    };
+    let done = with_machine(job, &seed, which, send, |machine, scratch| machine.whole(job, scratch));
+    let (cpu, trouble) = match &done {
+        Ok(seen) => (seen.cpu_seconds, None),
+        Err(error) => (0.0, Some(format!("{error:#}"))),
+    };
+    // The receiver is gone only when the whole run is.
+    let _ = send.send(Event::Ended { which, cpu, trouble });
+    done
+}
+
+/// Starts a machine with a seed, does something with it, and throws it away.
+pub(super) fn with_machine(
+    job: &Job,
+    data: &[u8],
+    which: Which,
+    send: &Sender<Event>,
+    work: impl FnOnce(&mut Machine<'_>, &Path) -> Result<()>,
+) -> Result<Seen> {
+    let scratch =
+        tempfile::Builder::new().prefix("hardtack-").tempdir().context("could not make a folder for the machine")?;
+    let path = scratch.path().join("seed.img");
+    std::fs::write(&path, channel::seed(job.disk, data.to_vec())?).context("could not write the seed")?;
+    let mut config = Config::new(job.disk, job.start, job.accelerator.clone());
+    config.seed = Some(path);
+    config.cards = cards(job.proofs);
+    if let Some(cache) = job.warm {
+        let mut say = |what: &str| drop(send.send(Event::Progress { which, what: what.to_owned(), cpu: 0.0 }));
+        config.begin = Begin::Warm(Snapshot::of(&config, cache, &mut say)?);
+    }
+    let vm = Vm::start(&config)?;
+    let start = Instant::now();
+    let lans = networks(&config.cards, job.proofs)?
+        .into_iter()
+        .enumerate()
+        .map(|(at, network)| Lan::connect(&vm.wire(at), network))
+        .collect::<std::io::Result<Vec<Lan>>>()
+        .context("could not connect the machine's network")?;
+    let guest = Guest::connect(&vm)?;
+    let names = config.cards.clone();
+    let mut machine = Machine {
+        which,
+        disk: job.disk,
+        guest,
+        lans,
+        names,
+        vm: &vm,
+        send,
+        seen: Seen::default(),
+        start,
+        in_turn: if job.accelerator == Accelerator::Kvm { SWIFT_IN_TURN } else { IN_TURN },
+        rounds: 0,
+        logins: 0,
+        quiet: false,
+    };
+    let done = work(&mut machine, scratch.path())
+        .with_context(|| format!("the console says last: {}", last_lines(&vm.console())));
+    machine.seen.cpu_seconds = vm.cpu_seconds();
+    if which == Which::Bundle {
+        machine.lend(job, done.as_ref().err());
+    }
+    done?;
+    let Machine { seen, .. } = machine;
+    vm.quit()?;
+    Ok(seen)
+}
+
+// One card that no rule names, which is the way out; and one for each that a rule names.
+fn cards(proofs: &[Proof]) -> Vec<Option<String>> {
+    let named: BTreeSet<&str> = proofs.iter().filter_map(|p| p.check.interface()).collect();
+    std::iter::once(None).chain(named.into_iter().map(|name| Some(name.to_owned()))).collect()
+}
+
+/// Says that the boot is done, or which job runs. systemd is waited for and not asked every second, for a machine that waits for
+/// itself must be seen to stand idle; but early in a boot it may say at once that it cannot wait.
+const BOOTED: &str = "s=$(timeout 30 systemctl is-system-running --wait 2>/dev/null); waited=$?\n\
+    case $s in running|degraded|maintenance|stopping) echo done; exit ;; esac\n\
+    [ $waited = 124 ] || sleep 1\n\
+    systemctl list-jobs --no-legend 2>/dev/null | awk '$4 == \"running\" { print $2; exit }'\n";
+
+/// So many addresses are led to a card for the logins that a rule lets in there.
+pub(super) const LOGINS: u8 = 16;
+
+// Behind the router of a card that a rule names lies who comes from far away to it, and nobody else: single addresses, so
+// that the same networks can be knocked from on other cards.
+fn networks(cards: &[Option<String>], proofs: &[Proof]) -> Result<Vec<Network>> {
+    let far = |name: &str| -> Result<Vec<IpAddr>> {
+        let mut far = BTreeSet::new();
+        for check in proofs.iter().map(|p| &p.check).filter(|c| c.interface() == Some(name)) {
+            match check {
+                Check::Wire(knock) => drop(far.insert(knock.source)),
+                Check::Sweep(sweep) => drop(far.insert(sweep.source)),
+                Check::Echo(echo) => drop(far.insert(echo.source)),
+                Check::Login(login) => far.extend(login.from.iter().flat_map(|net| (0..LOGINS).map(|n| net.sample(n)))),
+                _ => {}
+            }
+        }
+        far.retain(|address| !near(*address));
+        let four = far.iter().filter(|a| a.is_ipv4()).count();
+        if four > MOST_ROUTES {
+            bail!(
+                "the rules for {name} are tried from {four} addresses, and DHCP leads only {MOST_ROUTES} to one card"
+            );
+        }
+        Ok(far.into_iter().collect())
+    };
+    (0..)
+        .zip(cards)
+        .map(|(at, name)| Ok(Network::of(at, name.as_deref().map(far).transpose()?.unwrap_or_default())))
+        .collect()
+}
+
+fn near(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => (0..=u8::MAX).any(|card| crate::plan::net::link4(card).contains(&a)),
+        IpAddr::V6(a) => a.is_unicast_link_local(),
+    }
+}
+
+fn last_lines(console: &str) -> String {
+    let lines: Vec<_> = console.lines().map(str::trim).filter(|l| !l.is_empty()).collect();
+    lines[lines.len().saturating_sub(3)..].join(" | ")
+}
+
+impl Machine<'_> {
+    pub(super) fn say(&self, what: impl Into<String>) {
+        let _ = self.send.send(Event::Progress { which: self.which, what: what.into(), cpu: self.vm.cpu_seconds() });
+    }
+
+    pub(super) fn meter(&self) -> Meter {
+        self.vm.meter()
+    }
+
+    pub(super) fn run(&mut self, script: &str, budget: Budget) -> Result<Vec<u8>> {
+        Ok(self.guest.run(script, budget)?.stdout)
+    }
+
+    /// Notes what the machine has cost since the last phase.
+    pub(super) fn phase(&mut self, name: &str) {
+        let before: f64 = self.seen.phases.iter().map(|p| p.cpu_seconds).sum();
+        self.seen.phases.push(Phase { name: name.to_owned(), cpu_seconds: self.vm.cpu_seconds() - before });
+    }
+
+    fn whole(&mut self, job: &Job, scratch: &Path) -> Result<()> {
+        let proofs = job.proofs;
+        let window = |boot: Boot| {
+            proofs.iter().find_map(|p| match &p.check {
+                Check::Window(window) if window.boot == boot => Some(window),
+                _ => None,
+            })
+        };
+        let reboot = job.reboot && self.which == Which::Bundle;
+        self.watch(window(Boot::First).filter(|_| self.which == Which::Bundle));
+        self.first_boot()?;
+        let mut judged = vec![None; proofs.len()];
+        self.judge_window(Boot::First, proofs, &mut judged)?;
+        self.phase("boot");
+        let all: Vec<(usize, &Proof)> = proofs.iter().enumerate().collect();
+        let now: Vec<_> = all.iter().filter(|(_, p)| p.when == When::EveryBoot).copied().collect();
+        self.round(&now, scratch, &mut judged, "")?;
+        let mut again = vec![None; proofs.len()];
+        if reboot {
+            self.restart(window(Boot::Second))?;
+            self.boot("after the reboot")?;
+            self.judge_window(Boot::Second, proofs, &mut judged)?;
+            self.phase("reboot");
+            self.round(&all, scratch, &mut again, "again ")?;
+            // What holds at the first boot counts only when it was looked at again.
+            for (judgement, proof) in again.iter_mut().zip(proofs) {
+                if judgement.is_none() && !matches!(proof.check, Check::Window(_)) {
+                    *judgement = Some(Judgement::unknown("it was not looked at after the reboot"));
+                }
+            }
+            self.seen.again = Some(again);
+        }
+        self.seen.first = judged
+            .into_iter()
+            .zip(proofs)
+            .map(|(judgement, proof)| match judgement {
+                Some(judgement) => judgement,
+                None if proof.when == When::AfterReboot => Judgement::unknown("it is seen only after a reboot"),
+                None if matches!(proof.check, Check::Window(_)) => Judgement::unknown("this boot was not watched"),
+                None => Judgement::unknown("it was not looked at"),
+            })
+            .collect();
+        Ok(())
+    }
+
+    /// Waits until the first boot has come to its end, whatever that is.
+    pub(super) fn first_boot(&mut self) -> Result<()> {
+        self.say("starting");
+        self.guest.wait_ready(BOOT).with_context(|| channel::absent(self.disk))?;
+        self.boot("first boot")
+    }
+
+    // To a person, until they have had enough of it.
+    fn lend(&mut self, job: &Job, trouble: Option<&anyhow::Error>) {
+        let proved = |m: &Self| m.seen.judged(job.proofs).iter().all(|j| j.counts().verdict == Verdict::Holds);
+        let wanted = match job.keep {
+            Keep::Never => false,
+            Keep::NotProved => trouble.is_some() || !proved(self),
+            Keep::Always => true,
+        };
+        // One that never came up has nobody who would answer.
+        if !wanted || self.guest.boot_id().is_none() {
+            return;
+        }
+        let (ask, asked) = channel();
+        let _ = self.send.send(Event::Kept { trouble: trouble.map(|e| format!("{e:#}")), ask });
+        for Ask { script, answer } in asked {
+            let _ = answer.send(self.guest.run(&script, LINE));
+        }
+    }
+
+    /// Starts it again, and waits until it is up.
+    pub(super) fn second_boot(&mut self) -> Result<()> {
+        self.restart(None)?;
+        self.boot("after the reboot")
+    }
+
+    pub(super) fn keep(&self, at: usize, judgement: Judgement, judged: &mut [Option<Judgement>], again: bool) {
+        if self.quiet {
+            judged[at] = Some(judgement);
+            return;
+        }
+        let _ = self.send.send(Event::Judged { which: self.which, proof: at, again, judgement: judgement.clone() });
+        judged[at] = Some(judgement);
+    }
+
+    // Every card, each with its own.
+    fn watch(&mut self, window: Option<&Window>) {
+        let Some(window) = window else { return };
+        let known = |port: u16| {
+            window.declared.iter().any(|p| p.contains(port)) || window.knocks.iter().any(|m| m.port == port)
+        };
+        let others: Vec<u16> = (1..=u16::MAX).filter(|port| !known(*port)).collect();
+        for (at, (lan, name)) in self.lans.iter().zip(&self.names).enumerate() {
+            let here = || window.knocks.iter().filter(|m| m.interface == *name);
+            lan.watch(Asked {
+                mac: mac(at),
+                knocks: here().map(|m| (m.source, m.port)).collect(),
+                others: others.clone(),
+                in_turn: self.in_turn,
+                refused: here().any(|m| m.shut != Reaction::Silent),
+            });
+        }
+    }
+
+    fn judge_window(&mut self, boot: Boot, proofs: &[Proof], judged: &mut [Option<Judgement>]) -> Result<()> {
+        let cards = self.names.iter().zip(&self.lans);
+        let seen = |(name, lan): (&Option<String>, &Lan)| {
+            Some(window::Seen { interface: name.clone(), watched: lan.watched()? })
+        };
+        let seen: Vec<_> = cards.filter_map(seen).collect();
+        if seen.is_empty() {
+            return Ok(());
+        }
+        let (asked, start) = (Instant::now(), self.start);
+        let printed = self.run(&window::script(), SMALL)?;
+        for (at, proof) in proofs.iter().enumerate() {
+            let Check::Window(window) = &proof.check else { continue };
+            if window.boot != boot {
+                continue;
+            }
+            let told = window::Told { asked, printed: &printed };
+            let (judgement, timeline) = window::judge(window, &seen, start, told, &mut || self.evidence());
+            self.seen.timelines.push(timeline);
+            self.keep(at, judgement, judged, boot == Boot::Second);
+        }
+        Ok(())
+    }
+
+    // Until all that the boot starts has come to its end, whatever that is: a proof of the delivery judges it.
+    fn boot(&mut self, what: &str) -> Result<()> {
+        let mut deadline = BOOT.start(self.meter());
+        let mut last = what.to_owned();
+        loop {
+            let said = String::from_utf8_lossy(&self.run(BOOTED, SMALL)?).trim().to_owned();
+            if said == "done" {
+                return Ok(());
+            }
+            deadline.check().with_context(|| format!("{last}: that does not come to an end"))?;
+            // Where no job runs at this moment, the last that did is what it waits for.
+            if !said.is_empty() {
+                last = format!("{what}: {}", crate::report::shown(&said));
+            }
+            self.say(last.clone());
+        }
+    }
+
+    // As its owner would start it again, not by pulling the plug.
+    fn restart(&mut self, window: Option<&Window>) -> Result<()> {
+        self.say("starting again");
+        let old = self.guest.boot_id().unwrap_or_default().to_owned();
+        let said = self.vm.console_length();
+        // The shell that answers goes down with the machine, perhaps in the middle of a word.
+        let mut script = "{ sleep 1; systemctl --no-block reboot; } >/dev/null 2>&1 &";
+        if window.is_some() {
+            let asked = self.guest.run(std::mem::replace(&mut script, "true"), SMALL);
+            if asked.is_ok() && self.has_gone_down(said) {
+                self.start = Instant::now();
+                self.watch(window);
+            }
+        }
+        let mut deadline = BOOT.start(self.meter());
+        loop {
+            match self.guest.run(std::mem::replace(&mut script, "true"), BOOT) {
+                Ok(_) | Err(Error::Restarted | Error::Garbled) => {}
+                Err(error) => return Err(error).context("the machine did not come back after a reboot"),
+            }
+            if self.guest.boot_id().is_some_and(|id| id != old) {
+                break;
+            }
+            if deadline.check().is_err() {
+                bail!("the machine was asked to start again and did not");
+            }
+            std::thread::sleep(Duration::from_millis(200));
+        }
+        Ok(())
+    }
+
+    // A boot is watched from here on and not while the machine goes down: Linux 6.1.192 was seen to spin for ever in virtnet_poll
+    // then, under 16,000 packets a second.
+    // The kernel says this when it has switched its cards off.
+    fn has_gone_down(&self, said: u64) -> bool {
+        let mut deadline = Budget::cpu_seconds(300).idle(Duration::from_secs(60)).start(self.meter());
+        while !self.vm.console_since(said).contains("reboot: Restarting system") {
+            if deadline.check().is_err() {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        true
+    }
+
+    /// The cards, as the machine has them now.
+    pub(super) fn cards(&mut self) -> Result<Vec<Card>> {
+        let budget = std::cell::RefCell::new(Budget::cpu_seconds(60).idle(Duration::from_secs(20)).start(self.meter()));
+        let late = || budget.borrow_mut().check().is_err();
+        for lan in &self.lans {
+            lan.wait(&late, &|guest| {
+                guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some()
+            });
+        }
+        let printed = self.run("for n in /sys/class/net/*; do echo \"${n##*/} $(cat $n/address)\"; done", SMALL)?;
+        let printed = String::from_utf8_lossy(&printed).into_owned();
+        let name_of = |at: usize| {
+            let mac = mac(at).map(|byte| format!("{byte:02x}")).join(":");
+            let line = printed.lines().find_map(|l| l.strip_suffix(&mac).map(str::trim_end));
+            line.unwrap_or("nothing").to_owned()
+        };
+        let cards = self.names.iter().zip(&self.lans).enumerate();
+        Ok(cards
+            .map(|(at, (wanted, lan))| Card { wanted: wanted.clone(), name: name_of(at), guest: lan.guest() })
+            .collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::prove::process::Program;
+
+    /// What the script prints where systemctl is this one, and how long it takes for it.
+    fn booted(systemctl: &str) -> (String, Duration) {
+        let bin = tempfile::tempdir().unwrap();
+        let fake = bin.path().join("systemctl");
+        std::fs::write(&fake, format!("#!/bin/sh\n{systemctl}\n")).unwrap();
+        std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.path().display());
+        let began = Instant::now();
+        let said = Program::new("sh").arg("-c").arg(BOOTED).environment("PATH", path).output().unwrap();
+        (String::from_utf8(said).unwrap(), began.elapsed())
+    }
+
+    #[test]
+    fn a_boot_is_waited_for_and_not_asked_without_rest() {
+        let jobs = "echo '1 a.service start waiting'; echo '2 b.service start running'";
+        let early = format!("case $1 in is-*) echo offline; exit 1 ;; *) {jobs} ;; esac");
+        let (said, took) = booted(&early);
+        assert_eq!((said.as_str(), took >= Duration::from_secs(1)), ("b.service\n", true));
+        assert_eq!(booted("echo degraded; exit 1").0, "done\n");
+    }
+}

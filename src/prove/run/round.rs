@@ -1,0 +1,317 @@
+//! One round of questions to a machine that has booted: from inside, by logins, from the wire.
+
+use super::Picture;
+use super::machine::{LOGINS, Machine, SMALL};
+use crate::plan::net::{Cidr, Protocol, link4};
+use crate::plan::proof::{Check, Knock, Login, Outbound, Proof, Sweep};
+use crate::prove::event::Which;
+use crate::prove::judge::culprit::{self, Evidence};
+use crate::prove::judge::login::{self, Keyring};
+use crate::prove::judge::sweep::Swept;
+use crate::prove::judge::wire::{Heard, Listening};
+use crate::prove::judge::{Card, inside, sweep, wire};
+use crate::prove::qemu::Budget;
+use crate::prove::verdict::{Judgement, Verdict};
+use crate::prove::wire::{Answer, Probe, What};
+use anyhow::Result;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+use std::path::Path;
+use std::time::Duration;
+
+/// What all the questions together may cost.
+pub(super) const QUESTIONS: Budget = Budget::cpu_seconds(300);
+
+type Kept = [Option<Judgement>];
+
+/// What came back to a sweep.
+struct Asked {
+    card: usize,
+    dest: IpAddr,
+    answers: Vec<Answer>,
+    /// The verdict on silence, where nobody there is answered at all.
+    unreached: Option<Judgement>,
+    took_ms: u64,
+}
+
+fn of<'p, T>(proofs: &[(usize, &'p Proof)], pick: impl Fn(&'p Check) -> Option<T>) -> Vec<(usize, T)> {
+    proofs.iter().filter_map(|(at, p)| Some((*at, pick(&p.check)?))).collect()
+}
+
+impl Machine<'_> {
+    /// Judges these proofs. `phase` is "again " after a reboot.
+    pub(super) fn round(
+        &mut self,
+        now: &[(usize, &Proof)],
+        scratch: &Path,
+        judged: &mut Kept,
+        phase: &str,
+    ) -> Result<()> {
+        let again = !phase.is_empty();
+        let asked = of(now, |c| inside::is_inside(c).then_some(c));
+        if !asked.is_empty() {
+            self.say(format!("asking {phase}from inside"));
+            let checks: Vec<&Check> = asked.iter().map(|(_, c)| *c).collect();
+            let printed = self.run(&inside::script(&checks), QUESTIONS)?;
+            for ((at, _), judgement) in asked.iter().zip(inside::judge(&checks, &printed)) {
+                self.keep(*at, judgement, judged, again);
+            }
+            self.phase(&format!("{phase}inside"));
+        }
+
+        let logins = of(now, |c| if let Check::Login(login) = c { Some(login) } else { None });
+        if !logins.is_empty() {
+            self.say(format!("logging in {phase}").trim_end().to_owned());
+            self.logins(&logins, scratch, judged, again)?;
+            self.phase(&format!("{phase}logins"));
+        }
+
+        if now
+            .iter()
+            .any(|(_, p)| matches!(p.check, Check::Wire(_) | Check::Sweep(_) | Check::Echo(_) | Check::Outbound(_)))
+        {
+            self.say(format!("knocking {phase}from the wire"));
+            let cards = self.cards()?;
+            self.knocks(now, &cards, judged, again)?;
+            self.sweeps(now, &cards, judged, again)?;
+            self.outbound(now, judged, again)?;
+            self.phase(&format!("{phase}wire"));
+        }
+        Ok(())
+    }
+
+    // Logins that must succeed come first, on accounts as they are; then those that must not, on accounts that surely are there.
+    fn logins(&mut self, logins: &[(usize, &Login)], scratch: &Path, judged: &mut Kept, again: bool) -> Result<()> {
+        let nonce = crate::prove::guest::nonce()?;
+        let place = scratch.join(format!("keys-{}", self.rounds));
+        self.rounds += 1;
+        std::fs::create_dir_all(&place)?;
+        let keyring = Keyring::new(&place, &nonce)?;
+        let bare_port = match self.which {
+            Which::Bundle => None,
+            Which::Control => {
+                let said = self.run("sshd -T | sed -n 's/^port //Ip' | head -n 1", SMALL)?;
+                String::from_utf8_lossy(&said).trim().parse().ok()
+            }
+        };
+        for succeeds in [true, false] {
+            let round: Vec<(usize, &Login)> = logins.iter().filter(|(_, l)| l.succeeds == succeeds).copied().collect();
+            if round.is_empty() {
+                continue;
+            }
+            let these: Vec<&Login> = round.iter().map(|(_, l)| *l).collect();
+            let hosts = self.run(&login::arrange(&these, &keyring, !succeeds), SMALL)?;
+            for (at, login) in round {
+                // sshd may make an address wait that has failed (PerSourcePenalties), in an earlier round as well.
+                self.logins = self.logins.wrapping_add(1);
+                let judgement = self.login(login, bare_port, &keyring, &hosts)?;
+                self.keep(at, judgement, judged, again);
+            }
+            self.run(&login::restore(&these), SMALL)?;
+        }
+        Ok(())
+    }
+
+    fn login(&self, login: &Login, bare_port: Option<u16>, keyring: &Keyring, hosts: &[u8]) -> Result<Judgement> {
+        let wanted = self.names.iter().position(|name| *name == login.interface);
+        let Some((card, lan)) = wanted.and_then(|at| Some((u8::try_from(at).ok()?, &self.lans[at]))) else {
+            return Ok(Judgement::unknown("the machine has no network card here for this login"));
+        };
+        // Behind a card that a rule names lies nothing but what the proofs say: anyone is a neighbour there.
+        let neighbours = || Some(Cidr::new(link4(card).into())).filter(|_| card > 0);
+        // On the bare image sshd is where the image has it: what is judged is whether it lets anyone in.
+        let port = bare_port.unwrap_or(login.port);
+        let login = Login { port, from: login.from.or_else(neighbours), ..login.clone() };
+        let guest = lan.guest();
+        let address = match login.from.map(Cidr::is_ipv4) {
+            None | Some(true) => guest.ipv4.map(IpAddr::V4),
+            Some(false) => guest.ipv6_global.map(IpAddr::V6),
+        };
+        match address {
+            None => Ok(Judgement::unknown("the machine took no address")),
+            Some(address) => {
+                let number = if card > 0 { self.logins % LOGINS } else { self.logins };
+                login::attempt(&login, number, keyring, hosts, lan, address, self.meter())
+            }
+        }
+    }
+
+    fn probe(&self, card: usize, probes: &[Probe]) -> Vec<Answer> {
+        let budget = Budget::cpu_seconds(120).idle(Duration::from_secs(60)).start(self.meter());
+        let budget = std::cell::RefCell::new(budget);
+        self.lans[card].probe(probes, &|| budget.borrow_mut().check().is_err())
+    }
+
+    fn knocks(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) -> Result<()> {
+        let knocks = of(now, |c| if let Check::Wire(knock) = c { Some(knock) } else { None });
+        if knocks.is_empty() {
+            return Ok(());
+        }
+        let checks: Vec<&Knock> = knocks.iter().map(|(_, k)| *k).collect();
+        let ears: BTreeSet<Protocol> = checks.iter().map(|k| k.protocol).filter(|p| *p == Protocol::Udp).collect();
+        let listening = Listening::read(&self.run(&wire::listen(&checks, &ears), SMALL)?);
+        let mut trouble = None;
+        let seen = wire::judge(&checks, cards, &listening, &mut |card, probes| {
+            let answers = self.probe(card, probes);
+            if ears.is_empty() {
+                return (answers, Heard::default());
+            }
+            let heard = self.guest.run(wire::HEARD, SMALL).map(|h| Heard::read(&h.stdout));
+            (answers, heard.map_err(|e| trouble = Some(e)).unwrap_or_default())
+        });
+        if let Some(error) = trouble {
+            return Err(error.into());
+        }
+        self.run(wire::HUSH, SMALL)?;
+        for ((at, _), judgement) in knocks.iter().zip(seen) {
+            self.keep(*at, judgement, judged, again);
+        }
+        Ok(())
+    }
+
+    /// Who listens on the machine and what its rules are, when someone is to blame.
+    pub(super) fn evidence(&mut self) -> Evidence {
+        // What cannot be asked blames nobody; the port is wrong all the same.
+        self.run(culprit::SCRIPT, SMALL).map(|printed| Evidence::read(&printed)).unwrap_or_default()
+    }
+
+    fn sweeps(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) -> Result<()> {
+        let sweeps = of(now, |c| if let Check::Sweep(sweep) = c { Some(sweep) } else { None });
+        let (udp, tcp): (Vec<_>, Vec<_>) = sweeps.into_iter().partition(|(_, s)| s.protocol == Protocol::Udp);
+        let ears: BTreeSet<Protocol> =
+            udp.iter().chain(&tcp).filter(|(_, s)| self.listens_to(s)).map(|(_, s)| s.protocol).collect();
+        let listening = match ears.is_empty() {
+            true => Listening::default(),
+            false => Listening::read(&self.run(&wire::listen(&[], &ears), SMALL)?),
+        };
+        // Of UDP all are asked before anything is heard: each hearing takes a second.
+        let asked: Vec<_> = udp.iter().map(|(_, sweep)| self.ask(sweep, cards)).collect();
+        let heard = if udp.is_empty() { Heard::default() } else { self.heard()? };
+        let mut blames = None;
+        for ((at, sweep), asked) in udp.into_iter().zip(asked) {
+            let swept = self.swept(sweep, asked, cards, (&listening, &heard), &mut blames);
+            self.keep_swept(at, swept, judged, again);
+        }
+        for (at, sweep) in tcp {
+            let asked = self.ask(sweep, cards);
+            let heard = if self.listens_to(sweep) { self.heard()? } else { Heard::default() };
+            let swept = self.swept(sweep, asked, cards, (&listening, &heard), &mut blames);
+            self.keep_swept(at, swept, judged, again);
+        }
+        if !ears.is_empty() {
+            self.run(wire::HUSH, SMALL)?;
+        }
+        for (at, echo) in of(now, |c| if let Check::Echo(echo) = c { Some(echo) } else { None }) {
+            let judgement = match sweep::ping(echo, cards) {
+                Err(why) => Judgement::unknown(why),
+                Ok((card, probe)) => match self.echo(card, probe) {
+                    Some(answer) => sweep::pinged(echo, answer),
+                    None => Judgement::unknown("no answer was kept"),
+                },
+            };
+            self.keep(at, judgement, judged, again);
+        }
+        Ok(())
+    }
+
+    // On the bare image 65,535 ports from everyone would be heard by TCP, which costs minutes.
+    fn listens_to(&self, sweep: &Sweep) -> bool {
+        sweep::needs_ear(sweep) && (sweep.protocol == Protocol::Udp || self.which == Which::Bundle)
+    }
+
+    fn heard(&mut self) -> Result<Heard> {
+        Ok(Heard::read(&self.run(wire::HEARD, SMALL)?))
+    }
+
+    fn ask(&self, sweep: &Sweep, cards: &[Card]) -> Result<Asked, String> {
+        let began = std::time::Instant::now();
+        let (card, packets) = sweep::packets(sweep, cards)?;
+        let first = *packets.first().ok_or("there is no port to ask")?;
+        let answers = self.probe(card, &packets);
+        let unreached = match sweep::all_silent(&answers) {
+            true => sweep::unreached(self.echo(card, Probe { what: What::Echo, ..first })),
+            false => None,
+        };
+        let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Ok(Asked { card, dest: first.dest, answers, unreached, took_ms })
+    }
+
+    // The firewall lets in ten a second: who has asked too often is not answered for a while.
+    fn echo(&self, card: usize, question: Probe) -> Option<Answer> {
+        for _ in 0..2 {
+            let echo = self.probe(card, &[question]).first().copied();
+            if echo != Some(Answer::Silent) {
+                return echo;
+            }
+            std::thread::sleep(Duration::from_secs(1));
+        }
+        self.probe(card, &[question]).first().copied()
+    }
+
+    fn swept(
+        &mut self,
+        sweep: &Sweep,
+        asked: Result<Asked, String>,
+        cards: &[Card],
+        (listening, heard): (&Listening, &Heard),
+        blames: &mut Option<Evidence>,
+    ) -> Result<Swept, String> {
+        let Asked { card, dest, answers, unreached, took_ms } = asked?;
+        if sweep::needs_ear(sweep) {
+            if !self.listens_to(sweep) {
+                return Err("a reset from a port that nobody serves looks like a refusal".to_owned());
+            }
+            listening.hears(sweep.protocol, dest)?;
+        }
+        let card = &cards[card];
+        let mut swept = sweep::judge(sweep, &answers, &heard.ports(sweep.protocol, sweep.source, card));
+        match (swept.judgement.verdict, self.which) {
+            (Verdict::Holds, _) => swept.judgement = unreached.unwrap_or(swept.judgement),
+            (Verdict::Fails, Which::Bundle) => {
+                let evidence = blames.get_or_insert_with(|| self.evidence());
+                sweep::blame(sweep, card, &mut swept, evidence);
+            }
+            // On the bare image everything is wrong, and nobody is to blame.
+            (Verdict::Fails, Which::Control) => {
+                swept.judgement.seen = format!("{} ports are otherwise", swept.wrong.len());
+            }
+            (Verdict::Unknown, _) => {}
+        }
+        swept.judgement.took_ms = took_ms;
+        Ok(swept)
+    }
+
+    fn keep_swept(&mut self, at: usize, swept: Result<Swept, String>, judged: &mut Kept, again: bool) {
+        let judgement = match swept {
+            Err(why) => Judgement::unknown(why),
+            Ok(Swept { judgement, seen, .. }) => {
+                if !again {
+                    self.seen.pictures.push(Picture { proof: at, seen });
+                }
+                judgement
+            }
+        };
+        self.keep(at, judgement, judged, again);
+    }
+
+    fn outbound(&mut self, now: &[(usize, &Proof)], judged: &mut Kept, again: bool) -> Result<()> {
+        let outbound = of(now, |c| if let Check::Outbound(outbound) = c { Some(outbound) } else { None });
+        if outbound.is_empty() {
+            return Ok(());
+        }
+        for wave in sweep::waves(outbound) {
+            let these: Vec<&Outbound> = wave.iter().map(|(_, o)| *o).collect();
+            self.lans.iter().for_each(crate::prove::wire::Lan::forget_flows);
+            let tried = self.run(&sweep::begin(&these), SMALL)?;
+            let seen: Vec<_> = self.lans.iter().flat_map(crate::prove::wire::Lan::capture).collect();
+            for (number, (at, outbound)) in wave.into_iter().enumerate() {
+                let judgement = match sweep::begun(&tried, number) {
+                    Ok(()) => sweep::left(outbound, &seen),
+                    Err(why) => Judgement::unknown(why),
+                };
+                self.keep(at, judgement, judged, again);
+            }
+        }
+        Ok(())
+    }
+}
