@@ -332,7 +332,9 @@ fn the_readme_boots() {
         // The image stands in the tester's cache, as it stands in a newcomer's after the first line.
         let text = format!("export XDG_CACHE_HOME={}\n{text}", cache().parent().unwrap().display());
         let (good, said) = run(&text, folder.path());
-        assert!(good, "{text}\n{said}");
+        // What held is many screens, and a log of CI keeps few.
+        let bad = |line: &&str| !line.trim_start().starts_with("holds ");
+        assert!(good, "{text}\n{}", said.lines().filter(bad).collect::<Vec<_>>().join("\n"));
         ran += usize::from(kind == "sh boot");
     }
     assert_eq!(ran, 1);

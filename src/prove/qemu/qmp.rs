@@ -35,8 +35,10 @@ impl Qmp {
 
     /// Give an order and wait for its answer; events in between are passed over.
     pub(crate) fn command(&mut self, name: &str, arguments: Value) -> Result<Value> {
-        let order = json!({ "execute": name, "arguments": arguments });
-        writeln!(self.stream.get_mut(), "{order}").with_context(|| format!("could not tell QEMU to {name}"))?;
+        // In one piece: QEMU obeys at the last brace, and one that has been told to quit takes no line's end any more.
+        let order = format!("{}\n", json!({ "execute": name, "arguments": arguments }));
+        let told = self.stream.get_mut().write_all(order.as_bytes());
+        told.with_context(|| format!("could not tell QEMU to {name}"))?;
         let started = Instant::now();
         loop {
             let mut answer = self.line().with_context(|| format!("QEMU did not answer to {name}"))?;
