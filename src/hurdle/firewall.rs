@@ -473,9 +473,10 @@ impl Hurdle for Firewall {
 }
 
 // A target that nobody wants is not there, and so nothing waits for it.
-const ORDER: &str = "u=$(systemctl show -p DefaultDependencies -p Wants -p Before UNIT)\nbad=0\n\
+const ORDER: &str = "nl='\n'\nu=\"$nl$(systemctl show -p DefaultDependencies -p Wants -p Before UNIT)$nl\"\nbad=0\n\
     for line in DefaultDependencies=no Wants=network-pre.target Before=network-pre.target; do\n\
-    echo \"$u\" | grep \"^${line%%=*}=\" | tr '= ' '\\n\\n' | grep -qx \"${line#*=}\" || { echo \"not $line\"; bad=1; }\n\
+    w=${u#*\"$nl${line%%=*}=\"}\nw=${w%%\"$nl\"*}\n\
+    case \" $w \" in *\" ${line#*=} \"*) ;; *) echo \"not $line\"; bad=1 ;; esac\n\
     done\n[ $bad = 0 ] && echo 'before network-pre.target'\nexit $bad\n";
 
 // The machine's kernel is given the gate in a network of its own, where it shuts out nobody.

@@ -119,6 +119,13 @@ impl Guest {
         self.greet(&mut budget.start(self.meter))
     }
 
+    /// Let go of the shell that was talked to, and wait for whichever the machine has. A script that is sent while the machine
+    /// goes down waits for the boot after it, and was seen to answer there in the middle of another's answer.
+    pub fn meet_anew(&mut self, budget: Budget) -> Result<(), Error> {
+        self.hang_up();
+        self.wait_ready(budget)
+    }
+
     /// What tells one boot of the machine from another; known once the channel is ready.
     pub fn boot_id(&self) -> Option<&str> {
         self.boot.as_deref()

@@ -36,13 +36,16 @@ fn question(check: &Check) -> Option<Question> {
     Some(Question::Shell(match check {
         Check::Says { command, .. } => command.iter().map(|w| word(w)).collect::<Option<Vec<_>>>()?.join(" "),
         Check::Sysctl { path, .. } => return Some(Question::Kernel(path.clone())),
-        Check::Unit { unit, .. } => {
-            // What `show` says of UnitFileState is what systemd knew when it last read its units.
+        Check::Unit { unit, enabled, .. } => {
             let unit = word(unit)?;
-            format!(
-                "echo UnitFileState=$(systemctl is-enabled -- {unit} 2>/dev/null)\n\
-                 systemctl show -p LoadState,ActiveState,Result -- {unit}"
-            )
+            match enabled {
+                // What `show` says of UnitFileState is what systemd knew when it last read its units.
+                Some(_) => format!(
+                    "echo UnitFileState=$(systemctl is-enabled -- {unit} 2>/dev/null)\n\
+                     systemctl show -p LoadState,ActiveState,Result -- {unit}"
+                ),
+                None => format!("systemctl show -p LoadState,ActiveState,UnitFileState,Result -- {unit}"),
+            }
         }
         Check::File { path, .. } => format!("stat -c '%a %U:%G' -- {}", word(path)?),
         Check::Account(state) => {

@@ -14,19 +14,23 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub fn listen(knocks: &[&Knock], ears: &BTreeSet<Protocol>) -> String {
     let ports: BTreeSet<String> = knocks.iter().map(|k| format!("{}:{}", k.protocol.as_str(), k.port)).collect();
     let words: Vec<String> = ports.into_iter().chain(ears.iter().map(|p| p.as_str().to_owned())).collect();
+    // Each program that is started costs an emulated machine a tenth of a second, a question to systemd twice that.
     format!(
-        "d={FOLDER}; unit=hardtack-prove-listen; mkdir -p -m 700 $d; rm -f $d/listening $d/heard $d/trouble\n\
+        "d={FOLDER}; unit={LISTEN_UNIT}; mkdir -p -m 700 $d\n\
+         [ ! -e $d/listen.py ] || {{ systemctl stop $unit 2>/dev/null; rm -f $d/listening $d/heard $d/trouble; }}\n\
          cat >$d/listen.py <<'PYTHON'\n{LISTENER}PYTHON\n\
-         systemctl stop $unit.service 2>/dev/null\n\
-         systemd-run --quiet --collect --unit=$unit -p StandardError=file:$d/trouble python3 $d/listen.py $d {} 2>&1\n\
-         for n in $(seq 600); do\n\
-         [ -e $d/listening ] && break; systemctl is-active --quiet $unit.service || break; sleep 0.2; done\n\
+         systemd-run --quiet --collect --unit=$unit -p StandardError=file:$d/trouble python3 -IS $d/listen.py $d {} 2>&1\n\
+         n=0; while [ $n -lt 1200 ] && [ ! -e $d/listening ]; do n=$((n + 1)); sleep 0.1\n\
+         [ $((n % 20)) != 0 ] || systemctl is-active --quiet $unit || break; done\n\
          cat $d/listening $d/trouble 2>/dev/null; true\n",
         words.join(" ")
     )
 }
 
 const FOLDER: &str = "/run/hardtack-prove";
+
+/// The unit that listens.
+pub(super) const LISTEN_UNIT: &str = "hardtack-prove-listen.service";
 
 /// Ends what [`listen`] began.
 pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* \

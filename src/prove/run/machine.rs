@@ -357,29 +357,28 @@ impl Machine<'_> {
         let old = self.guest.boot_id().unwrap_or_default().to_owned();
         let said = self.vm.console_length();
         // The shell that answers goes down with the machine, perhaps in the middle of a word.
-        let mut script = "{ sleep 1; systemctl --no-block reboot; } >/dev/null 2>&1 &";
-        if window.is_some() {
-            let asked = self.guest.run(std::mem::replace(&mut script, "true"), SMALL);
-            if asked.is_ok() && self.has_gone_down(said) {
-                self.start = Instant::now();
-                self.watch(window);
-            }
+        match self.guest.run("{ sleep 1; systemctl --no-block reboot; } >/dev/null 2>&1 &", SMALL) {
+            Ok(_) | Err(Error::Restarted | Error::Garbled) => {}
+            Err(error) => return Err(error).context("the machine could not be asked to start again"),
+        }
+        if window.is_some() && self.has_gone_down(said) {
+            self.start = Instant::now();
+            self.watch(window);
         }
         let mut deadline = BOOT.start(self.meter());
         loop {
-            match self.guest.run(std::mem::replace(&mut script, "true"), BOOT) {
-                Ok(_) | Err(Error::Restarted | Error::Garbled) => {}
+            match self.guest.meet_anew(BOOT) {
+                Ok(()) | Err(Error::Restarted | Error::Garbled) => {}
                 Err(error) => return Err(error).context("the machine did not come back after a reboot"),
             }
             if self.guest.boot_id().is_some_and(|id| id != old) {
-                break;
+                return Ok(());
             }
             if deadline.check().is_err() {
                 bail!("the machine was asked to start again and did not");
             }
             std::thread::sleep(Duration::from_millis(200));
         }
-        Ok(())
     }
 
     // A boot is watched from here on and not while the machine goes down: Linux 6.1.192 was seen to spin for ever in virtnet_poll
@@ -405,7 +404,7 @@ impl Machine<'_> {
                 guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some()
             });
         }
-        let printed = self.run("for n in /sys/class/net/*; do echo \"${n##*/} $(cat $n/address)\"; done", SMALL)?;
+        let printed = self.run("for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done", SMALL)?;
         let printed = String::from_utf8_lossy(&printed).into_owned();
         let name_of = |at: usize| {
             let mac = mac(at).map(|byte| format!("{byte:02x}")).join(":");

@@ -72,8 +72,20 @@ impl Machine<'_> {
         {
             self.say(format!("knocking {phase}from the wire"));
             let cards = self.cards()?;
-            self.knocks(now, &cards, judged, again)?;
-            self.sweeps(now, &cards, judged, again)?;
+            // Once for all of them: a Python to start costs an emulated machine a second.
+            let checks = of(now, |c| if let Check::Wire(knock) = c { Some(knock) } else { None });
+            let checks: Vec<&Knock> = checks.into_iter().map(|(_, knock)| knock).collect();
+            let ears = self.ears(now);
+            let listens = !checks.is_empty() || !ears.is_empty();
+            let listening = match listens {
+                true => Listening::read(&self.run(&wire::listen(&checks, &ears), SMALL)?),
+                false => Listening::default(),
+            };
+            self.knocks(now, &cards, &listening, judged, again)?;
+            self.sweeps(now, &cards, &listening, judged, again)?;
+            if listens {
+                self.run(wire::HUSH, SMALL)?;
+            }
             self.outbound(now, judged, again)?;
             self.phase(&format!("{phase}wire"));
         }
@@ -142,18 +154,33 @@ impl Machine<'_> {
         self.lans[card].probe(probes, &|| budget.borrow_mut().check().is_err())
     }
 
-    fn knocks(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) -> Result<()> {
+    /// By which protocols the machine must say what was let through.
+    fn ears(&self, now: &[(usize, &Proof)]) -> BTreeSet<Protocol> {
+        let ear = |(_, proof): &(usize, &Proof)| match &proof.check {
+            Check::Wire(knock) => (knock.protocol == Protocol::Udp).then_some(Protocol::Udp),
+            Check::Sweep(sweep) => self.listens_to(sweep).then_some(sweep.protocol),
+            _ => None,
+        };
+        now.iter().filter_map(ear).collect()
+    }
+
+    fn knocks(
+        &mut self,
+        now: &[(usize, &Proof)],
+        cards: &[Card],
+        listening: &Listening,
+        judged: &mut Kept,
+        again: bool,
+    ) -> Result<()> {
         let knocks = of(now, |c| if let Check::Wire(knock) = c { Some(knock) } else { None });
         if knocks.is_empty() {
             return Ok(());
         }
         let checks: Vec<&Knock> = knocks.iter().map(|(_, k)| *k).collect();
-        let ears: BTreeSet<Protocol> = checks.iter().map(|k| k.protocol).filter(|p| *p == Protocol::Udp).collect();
-        let listening = Listening::read(&self.run(&wire::listen(&checks, &ears), SMALL)?);
         let mut trouble = None;
-        let seen = wire::judge(&checks, cards, &listening, &mut |card, probes| {
+        let seen = wire::judge(&checks, cards, listening, &mut |card, probes| {
             let answers = self.probe(card, probes);
-            if ears.is_empty() {
+            if !probes.iter().any(|p| matches!(p.what, What::Udp(_))) {
                 return (answers, Heard::default());
             }
             let heard = self.guest.run(wire::HEARD, SMALL).map(|h| Heard::read(&h.stdout));
@@ -162,7 +189,6 @@ impl Machine<'_> {
         if let Some(error) = trouble {
             return Err(error.into());
         }
-        self.run(wire::HUSH, SMALL)?;
         for ((at, _), judgement) in knocks.iter().zip(seen) {
             self.keep(*at, judgement, judged, again);
         }
@@ -175,31 +201,29 @@ impl Machine<'_> {
         self.run(culprit::SCRIPT, SMALL).map(|printed| Evidence::read(&printed)).unwrap_or_default()
     }
 
-    fn sweeps(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) -> Result<()> {
+    fn sweeps(
+        &mut self,
+        now: &[(usize, &Proof)],
+        cards: &[Card],
+        listening: &Listening,
+        judged: &mut Kept,
+        again: bool,
+    ) -> Result<()> {
         let sweeps = of(now, |c| if let Check::Sweep(sweep) = c { Some(sweep) } else { None });
         let (udp, tcp): (Vec<_>, Vec<_>) = sweeps.into_iter().partition(|(_, s)| s.protocol == Protocol::Udp);
-        let ears: BTreeSet<Protocol> =
-            udp.iter().chain(&tcp).filter(|(_, s)| self.listens_to(s)).map(|(_, s)| s.protocol).collect();
-        let listening = match ears.is_empty() {
-            true => Listening::default(),
-            false => Listening::read(&self.run(&wire::listen(&[], &ears), SMALL)?),
-        };
         // Of UDP all are asked before anything is heard: each hearing takes a second.
         let asked: Vec<_> = udp.iter().map(|(_, sweep)| self.ask(sweep, cards)).collect();
         let heard = if udp.is_empty() { Heard::default() } else { self.heard()? };
         let mut blames = None;
         for ((at, sweep), asked) in udp.into_iter().zip(asked) {
-            let swept = self.swept(sweep, asked, cards, (&listening, &heard), &mut blames);
+            let swept = self.swept(sweep, asked, cards, (listening, &heard), &mut blames);
             self.keep_swept(at, swept, judged, again);
         }
         for (at, sweep) in tcp {
             let asked = self.ask(sweep, cards);
             let heard = if self.listens_to(sweep) { self.heard()? } else { Heard::default() };
-            let swept = self.swept(sweep, asked, cards, (&listening, &heard), &mut blames);
+            let swept = self.swept(sweep, asked, cards, (listening, &heard), &mut blames);
             self.keep_swept(at, swept, judged, again);
-        }
-        if !ears.is_empty() {
-            self.run(wire::HUSH, SMALL)?;
         }
         for (at, echo) in of(now, |c| if let Check::Echo(echo) = c { Some(echo) } else { None }) {
             let judgement = match sweep::ping(echo, cards) {
