@@ -404,7 +404,8 @@ impl Machine<'_> {
                 guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some()
             });
         }
-        let printed = self.run("for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done", SMALL)?;
+        let printed =
+            self.run("for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done", SMALL)?;
         let printed = String::from_utf8_lossy(&printed).into_owned();
         let name_of = |at: usize| {
             let mac = mac(at).map(|byte| format!("{byte:02x}")).join(":");
