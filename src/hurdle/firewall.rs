@@ -508,7 +508,7 @@ fn same_rules(family: &str, text: &str) -> String {
         }
     }
     script.push_str(&format!(
-        "n=$(echo \"$all\" | grep -c '^-A')\n[ \"$n\" = {count} ] || wrong \"$n rules are loaded, not {count}\"\n\
+        "set -f\nIFS=$nl\nn=0\nfor l in $all; do case $l in -A*) n=$((n + 1)) ;; esac; done\n[ $n = {count} ] || wrong \"$n rules are loaded, not {count}\"\n\
          [ $bad = 0 ] && echo 'all loaded, and no others'\nexit $bad\n"
     ));
     script

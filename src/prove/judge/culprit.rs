@@ -1,11 +1,12 @@
 //! Who is to blame for a port that answers and should not: the machine is asked what listens there, and what lets it in.
 
-use super::wire::LISTEN_UNIT;
 use crate::plan::net::{Cidr, Protocol};
 use crate::report::{FromText, shown_up_to};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// The unit of the root channel, and of what it has started.
+const CHANNEL_UNIT: &str = "hardtack-shell.service";
 /// How much of a rule or a command line is shown.
 const SHOWN: usize = 160;
 /// One of the ports that the prober asks from: a rule for another source port is not to blame.
@@ -77,7 +78,7 @@ impl Evidence {
                 ["socket", protocol, port, pid, unit, command] => {
                     let Ok(port) = port.parse() else { continue };
                     // Our own, which stands in for whoever may come to listen there.
-                    if unit == LISTEN_UNIT {
+                    if unit == CHANNEL_UNIT {
                         continue;
                     }
                     let (protocol, pid, unit) = (protocol.to_owned(), pid.to_owned(), unit.to_owned());
@@ -225,7 +226,7 @@ mod tests {
 
     const PRINTED: &str = "socket tcp 22 812 ssh.service sshd: /usr/sbin/sshd -D\n\
         socket tcp 8080 901 stray.service python3 -m http.server 8080\n\
-        socket tcp 8080 950 hardtack-prove-listen.service python3 /run/hardtack-prove/listen.py\n\
+        socket tcp 8080 950 hardtack-shell.service python3 /run/hardtack-prove/listen.py\n\
         socket udp 2049 - - kernel\n\
         rubbish\nsocket tcp x\n\
         rule iptables nat -P PREROUTING ACCEPT\n\

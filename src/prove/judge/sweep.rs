@@ -194,7 +194,7 @@ pub fn pinged(echo: &Echo, answer: Answer) -> Judgement {
 // not always come to its connect() on a busy host. What the owner match of iptables looks at is who has made the socket
 // (xt_owner: f_cred), so root takes on each account for as long as that.
 const BEGIN: &str = r#"
-import grp, os, pwd, socket, sys, time
+import grp, os, pwd, _socket as socket, sys, time
 def number(name, known):
     return int(name) if name.isdigit() else known(name)[2]
 kept = []
@@ -241,7 +241,7 @@ pub fn waves<'o>(outbound: Vec<(usize, &'o Outbound)>) -> Vec<Vec<(usize, &'o Ou
 /// back. Names are those of accounts and groups (types of the plan), so they need no quoting.
 #[must_use]
 pub fn begin(wanted: &[&Outbound]) -> String {
-    let mut script = String::from("python3 -");
+    let mut script = String::from("python3 -IS -");
     for o in wanted {
         let (user, group) = (o.user.as_deref().unwrap_or("65534"), o.group.as_deref().unwrap_or("65534"));
         script.push_str(&format!(" '{} {} {} {user} {group}'", o.protocol.as_str(), o.dest, o.port));

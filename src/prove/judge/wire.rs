@@ -14,43 +14,46 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 pub fn listen(knocks: &[&Knock], ears: &BTreeSet<Protocol>) -> String {
     let ports: BTreeSet<String> = knocks.iter().map(|k| format!("{}:{}", k.protocol.as_str(), k.port)).collect();
     let words: Vec<String> = ports.into_iter().chain(ears.iter().map(|p| p.as_str().to_owned())).collect();
-    // Each program that is started costs an emulated machine a tenth of a second, a question to systemd twice that.
+    // Each program that is started costs an emulated machine a tenth of a second, and so does one that is waited for by looking.
     format!(
-        "d={FOLDER}; unit={LISTEN_UNIT}; mkdir -p -m 700 $d\n\
-         [ ! -e $d/listen.py ] || {{ systemctl stop $unit 2>/dev/null; rm -f $d/listening $d/heard $d/trouble; }}\n\
+        "d={FOLDER}; mkdir -p -m 700 $d; [ ! -e $d/pid ] || {{ {HUSH}}}\n\
          cat >$d/listen.py <<'PYTHON'\n{LISTENER}PYTHON\n\
-         systemd-run --quiet --collect --unit=$unit -p StandardError=file:$d/trouble python3 -IS $d/listen.py $d {} 2>&1\n\
-         n=0; while [ $n -lt 1200 ] && [ ! -e $d/listening ]; do n=$((n + 1)); sleep 0.1\n\
-         [ $((n % 20)) != 0 ] || systemctl is-active --quiet $unit || break; done\n\
-         cat $d/listening $d/trouble 2>/dev/null; true\n",
+         mkfifo $d/said $d/ask $d/tell || exit\n\
+         python3 -IS $d/listen.py $d {} </dev/null >$d/said 2>&1 &\n\
+         echo $! >$d/pid; cat $d/said\n",
         words.join(" ")
     )
 }
 
 const FOLDER: &str = "/run/hardtack-prove";
 
-/// The unit that listens.
-pub(super) const LISTEN_UNIT: &str = "hardtack-prove-listen.service";
-
-/// Ends what [`listen`] began.
-pub const HUSH: &str = "systemctl stop hardtack-prove-listen.service; rm -rf /run/hardtack-prove/listen* \
-    /run/hardtack-prove/heard /run/hardtack-prove/trouble\n";
+/// Ends what [`listen`] began, and waits for its ports to be free.
+pub const HUSH: &str = "d=/run/hardtack-prove; read -r p <$d/pid && kill $p; n=0; while kill -0 $p && [ $n -lt 99999 ]; do \
+    n=$((n + 1)); done 2>/dev/null; rm -f $d/listen.py $d/pid $d/said $d/ask $d/tell; ";
 
 /// The program of [`listen`]: its arguments are a folder, ports (`tcp:80`) and protocols (`udp`).
 ///
 /// For a port, a socket for each family on every address; where one of the machine's own holds the port on another address
-/// only (a resolver on 127.0.0.53, say), on each address of its cards. Says in the file `listening` which it has, and which
-/// were taken.
+/// only (a resolver on 127.0.0.53, say), on each address of its cards. Prints which it has, and which were taken.
 ///
 /// For a protocol, raw sockets: they get all that has come through the firewall's INPUT, whether the port is free or somebody
-/// keeps silent there (raw(7); net/ipv4/ip_input.c, ip_local_deliver_finish). Says in the file `heard` who came to which port.
-/// What the machine sends on to others (DNAT) does not come there.
+/// keeps silent there (raw(7); net/ipv4/ip_input.c, ip_local_deliver_finish). What the machine sends on to others (DNAT) does
+/// not come there. To each line in the pipe `ask` it answers in the pipe `tell` with all that has come so far: who, to which port.
+// `_socket` is what `socket` wraps: to load the wrapper, or what starts programs, costs an emulated machine half a second.
 pub const LISTENER: &str = r#"
-import errno, os, selectors, socket, sys
+import _socket as socket, errno, os, select, sys
 folder = sys.argv[1]
-sel, said, known = selectors.DefaultSelector(), [], set()
+poll, sockets, said, known = select.poll(), {}, [], set()
 families = ((socket.AF_INET6, "inet6", "::"), (socket.AF_INET, "inet", "0.0.0.0"))
-cards = [a for a in (l.split() for l in os.popen("ip -o addr show up")) if a[1] != "lo" and a[2] in ("inet", "inet6")]
+read, write = os.pipe()
+os.posix_spawnp("ip", ["ip", "-o", "addr", "show", "up"], os.environ, file_actions=[(os.POSIX_SPAWN_DUP2, write, 1)])
+os.close(write)
+cards = [a for a in map(str.split, os.fdopen(read)) if a[1] != "lo" and a[2] in ("inet", "inet6")]
+
+def keep(s, kind):
+    s.setblocking(False)
+    sockets[s.fileno()] = (s, kind)
+    poll.register(s.fileno(), select.POLLIN)
 
 def listen(word, family, host, scope=""):
     proto, port = word.split(":")
@@ -64,7 +67,7 @@ def listen(word, family, host, scope=""):
         s.bind(socket.getaddrinfo(host + scope, int(port), family)[0][4])
         if proto == "tcp":
             s.listen(64)
-        sel.register(s, selectors.EVENT_READ, proto)
+        keep(s, proto)
         said.append(word + " " + host + " listening")
     except OSError as e:
         said.append(word + " " + host + " " + ("taken" if e.errno == errno.EADDRINUSE else str(e)))
@@ -74,7 +77,7 @@ def ear(proto, family, host):
     try:
         s = socket.socket(family, socket.SOCK_RAW, socket.IPPROTO_TCP if proto == "tcp" else socket.IPPROTO_UDP)
         s.setsockopt(socket.SOL_SOCKET, 33, 1 << 24)  # SO_RCVBUFFORCE
-        sel.register(s, selectors.EVENT_READ, "ear " + proto)
+        keep(s, "ear " + proto)
         said.append(proto + " " + host + " listening")
     except OSError as e:
         said.append(proto + " " + host + " " + str(e))
@@ -89,12 +92,20 @@ def hear(s, proto):
     who = peer[0].split("%")[0]
     if len(peer) > 3 and peer[3]:
         who += "%" + socket.if_indextoname(peer[3])
-    line = proto + " " + who + " " + str(int.from_bytes(data[2:4], "big")) + "\n"
     # Of a machine without a firewall, not all 65,535 from everyone.
-    if line not in known and len(known) < 9999:
-        known.add(line)
-        with open(folder + "/heard", "a") as f:
-            f.write(line)
+    if len(known) < 9999:
+        known.add(proto + " " + who + " " + str(int.from_bytes(data[2:4], "big")) + "\n")
+
+def answer():
+    os.read(ask, 64)
+    for s, kind in list(sockets.values()):
+        try:
+            while kind.startswith("ear "):
+                hear(s, kind[4:])
+        except OSError:
+            pass
+    with open(folder + "/tell", "w") as f:
+        f.writelines(sorted(known))
 
 for word in sys.argv[2:]:
     for family, name, any_ in families:
@@ -104,19 +115,27 @@ for word in sys.argv[2:]:
             for card in (c for c in cards if c[2] == name):
                 host = card[3].split("/")[0]
                 listen(word, family, host, "%" + card[1] if host.startswith("fe80") else "")
-with open(folder + "/listening.new", "w") as f:
-    f.write("\n".join(said) + "\n")
-os.rename(folder + "/listening.new", folder + "/listening")
+# Open for both, so that it never ends.
+ask = os.open(folder + "/ask", os.O_RDWR)
+poll.register(ask, select.POLLIN)
+print("\n".join(said), flush=True)
+nothing = os.open("/dev/null", os.O_RDWR)
+os.dup2(nothing, 1)
+os.dup2(nothing, 2)
 while True:
-    for key, _ in sel.select():
+    for ready, _ in poll.poll():
+        if ready == ask:
+            answer()
+            continue
+        s, kind = sockets[ready]
         try:
-            if key.data == "tcp":
-                key.fileobj.accept()[0].close()
-            elif key.data == "udp":
-                data, peer = key.fileobj.recvfrom(2048)
-                key.fileobj.sendto(data or b"x", peer)
+            if kind == "tcp":
+                os.close(s._accept()[0])
+            elif kind == "udp":
+                data, peer = s.recvfrom(2048)
+                s.sendto(data or b"x", peer)
             else:
-                hear(key.fileobj, key.data[4:])
+                hear(s, kind[4:])
         except OSError:
             pass
 "#;
@@ -170,8 +189,9 @@ fn any(like: IpAddr) -> IpAddr {
     if like.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() }
 }
 
-/// What was let through: a program keeps silent or answers in its own time, so no answer does not show a closed port.
-pub const HEARD: &str = "sleep 1; cat /run/hardtack-prove/heard 2>/dev/null; true";
+/// Prints who was let through, to which port: a program keeps silent or answers in its own time, so no answer does not show
+/// a closed port. Nothing where nobody listens.
+pub const HEARD: &str = "d=/run/hardtack-prove; read -r p <$d/pid && kill -0 $p && echo >$d/ask && cat $d/tell\ntrue\n";
 
 /// Who was let through, to which port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

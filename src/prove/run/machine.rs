@@ -141,6 +141,9 @@ const BOOTED: &str = "s=$(timeout 30 systemctl is-system-running --wait 2>/dev/n
     [ $waited = 124 ] || sleep 1\n\
     systemctl list-jobs --no-legend 2>/dev/null | awk '$4 == \"running\" { print $2; exit }'\n";
 
+/// Prints what the machine calls its cards, and how each is known here.
+pub(super) const CARDS: &str = "for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done\n";
+
 /// So many addresses are led to a card for the logins that a rule lets in there.
 pub(super) const LOGINS: u8 = 16;
 
@@ -395,8 +398,8 @@ impl Machine<'_> {
         true
     }
 
-    /// The cards, as the machine has them now.
-    pub(super) fn cards(&mut self) -> Result<Vec<Card>> {
+    /// The cards, as the machine has them now: [`CARDS`] has printed their names.
+    pub(super) fn cards(&self, printed: &[u8]) -> Vec<Card> {
         let budget = std::cell::RefCell::new(Budget::cpu_seconds(60).idle(Duration::from_secs(20)).start(self.meter()));
         let late = || budget.borrow_mut().check().is_err();
         for lan in &self.lans {
@@ -404,18 +407,16 @@ impl Machine<'_> {
                 guest.ipv4.is_some() && guest.ipv6_global.is_some() && guest.ipv6_link_local.is_some()
             });
         }
-        let printed =
-            self.run("for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done", SMALL)?;
-        let printed = String::from_utf8_lossy(&printed).into_owned();
+        let printed = String::from_utf8_lossy(printed);
         let name_of = |at: usize| {
             let mac = mac(at).map(|byte| format!("{byte:02x}")).join(":");
             let line = printed.lines().find_map(|l| l.strip_suffix(&mac).map(str::trim_end));
             line.unwrap_or("nothing").to_owned()
         };
         let cards = self.names.iter().zip(&self.lans).enumerate();
-        Ok(cards
+        cards
             .map(|(at, (wanted, lan))| Card { wanted: wanted.clone(), name: name_of(at), guest: lan.guest() })
-            .collect())
+            .collect()
     }
 }
 

@@ -1,7 +1,7 @@
 //! One round of questions to a machine that has booted: from inside, by logins, from the wire.
 
 use super::Picture;
-use super::machine::{LOGINS, Machine, SMALL};
+use super::machine::{CARDS, LOGINS, Machine, SMALL};
 use crate::plan::net::{Cidr, Protocol, link4};
 use crate::plan::proof::{Check, Knock, Login, Outbound, Proof, Sweep};
 use crate::prove::event::Which;
@@ -71,22 +71,18 @@ impl Machine<'_> {
             .any(|(_, p)| matches!(p.check, Check::Wire(_) | Check::Sweep(_) | Check::Echo(_) | Check::Outbound(_)))
         {
             self.say(format!("knocking {phase}from the wire"));
-            let cards = self.cards()?;
-            // Once for all of them: a Python to start costs an emulated machine a second.
+            // One listener for all of them, and few scripts: each costs an emulated machine a quarter of a second.
             let checks = of(now, |c| if let Check::Wire(knock) = c { Some(knock) } else { None });
             let checks: Vec<&Knock> = checks.into_iter().map(|(_, knock)| knock).collect();
             let ears = self.ears(now);
             let listens = !checks.is_empty() || !ears.is_empty();
-            let listening = match listens {
-                true => Listening::read(&self.run(&wire::listen(&checks, &ears), SMALL)?),
-                false => Listening::default(),
-            };
+            let listen = if listens { wire::listen(&checks, &ears) } else { String::new() };
+            let printed = self.run(&format!("{CARDS}{listen}"), SMALL)?;
+            let cards = self.cards(&printed);
+            let listening = Listening::read(&printed);
             self.knocks(now, &cards, &listening, judged, again)?;
             self.sweeps(now, &cards, &listening, judged, again)?;
-            if listens {
-                self.run(wire::HUSH, SMALL)?;
-            }
-            self.outbound(now, judged, again)?;
+            self.outbound(now, if listens { wire::HUSH } else { "" }, judged, again)?;
             self.phase(&format!("{phase}wire"));
         }
         Ok(())
@@ -318,15 +314,15 @@ impl Machine<'_> {
         self.keep(at, judgement, judged, again);
     }
 
-    fn outbound(&mut self, now: &[(usize, &Proof)], judged: &mut Kept, again: bool) -> Result<()> {
+    // `before` is a script that must run first, and costs less in the same breath.
+    fn outbound(&mut self, now: &[(usize, &Proof)], before: &str, judged: &mut Kept, again: bool) -> Result<()> {
         let outbound = of(now, |c| if let Check::Outbound(outbound) = c { Some(outbound) } else { None });
-        if outbound.is_empty() {
-            return Ok(());
-        }
+        let mut before = Some(before).filter(|script| !script.is_empty());
         for wave in sweep::waves(outbound) {
             let these: Vec<&Outbound> = wave.iter().map(|(_, o)| *o).collect();
             self.lans.iter().for_each(crate::prove::wire::Lan::forget_flows);
-            let tried = self.run(&sweep::begin(&these), SMALL)?;
+            let script = [before.take().unwrap_or_default(), &sweep::begin(&these)].concat();
+            let tried = self.run(&script, SMALL)?;
             let seen: Vec<_> = self.lans.iter().flat_map(crate::prove::wire::Lan::capture).collect();
             for (number, (at, outbound)) in wave.into_iter().enumerate() {
                 let judgement = match sweep::begun(&tried, number) {
@@ -335,6 +331,9 @@ impl Machine<'_> {
                 };
                 self.keep(at, judgement, judged, again);
             }
+        }
+        if let Some(script) = before {
+            self.run(script, SMALL)?;
         }
         Ok(())
     }

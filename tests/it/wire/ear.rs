@@ -33,9 +33,12 @@ fn what_the_firewall_lets_through_is_heard_whoever_answers() {
     let (mut machine, lan, guest) = Machine::up(&["22"]);
     machine.spawn(MUTE, &["5353"]);
     let folder = machine.folder.path().to_owned();
-    let program = format!("print('ready', flush=True)\n{LISTENER}");
+    let program = format!(
+        "import os, sys\nprint('ready', flush=True)\nos.mkfifo(sys.argv[1] + '/ask')\nos.mkfifo(sys.argv[1] + '/tell')\n\
+         os.dup2(os.open(sys.argv[1] + '/said', os.O_WRONLY | os.O_CREAT), 1)\n{LISTENER}"
+    );
     machine.spawn(&program, &[folder.to_str().expect("UTF-8"), "tcp:22", "tcp:80", "udp:53", "udp:5353", "tcp", "udp"]);
-    let listening = Listening::read(&read(&folder.join("listening"), &|t| !t.is_empty()));
+    let listening = Listening::read(&read(&folder.join("said"), &|t| t.ends_with('\n')));
     let (v4, v6) = (guest.ipv4.expect("seen").into(), guest.ipv6_global.expect("seen").into());
     let local = guest.ipv6_link_local.expect("seen").into();
     for dest in [v4, v6, local] {
@@ -60,7 +63,9 @@ fn what_the_firewall_lets_through_is_heard_whoever_answers() {
         check(&lan, source, dest, &[What::Udp(123)], &[refused]);
     }
     let card = |name: &str| Card { wanted: None, name: name.to_owned(), guest };
-    let heard = Heard::read(&read(&folder.join("heard"), &|t| t.lines().count() == 12));
+    // All that was sent has been answered, or something after it: so all has been heard that will be.
+    std::fs::write(folder.join("ask"), "\n").expect("asked");
+    let heard = Heard::read(&std::fs::read(folder.join("tell")).expect("told"));
     for source in [NEAR4, FAR4, FAR6, "fe80::99"] {
         let ports = |protocol| heard.ports(protocol, source.parse().expect("an address"), &card("eth0"));
         let (tcp, udp) = (ports(Protocol::Tcp), ports(Protocol::Udp));
