@@ -5,6 +5,7 @@
 
 mod machine;
 mod several;
+mod shut;
 mod trust;
 mod vendor;
 mod warm;

@@ -124,6 +124,7 @@ fn whole() -> Outcome {
         phases: phases(),
         control_phases: Vec::new(),
         warm: false,
+        console: vec!["hardtack: sealed: d1".to_owned()],
     }
 }
 
@@ -274,6 +275,7 @@ fn the_page_shows_every_proof_and_both_pictures() {
         good.contains(&format!("All {all} proofs hold."))
             && good.contains("0 ms of exposure")
             && !good.contains("What fails")
+            && !good.contains("What the bundle said")
     );
     assert!(good.contains(
         "From 10.20.0.205: 2222 let in as declared; something answers, 5432 let in as declared; nothing listens."
@@ -285,6 +287,7 @@ fn the_page_shows_every_proof_and_both_pictures() {
     assert!(bad.contains("5432/tcp from 10.20.0.205: declared and not seen"), "the cell");
     assert!(bad.contains("40000-41000/tcp from fe80::77: could not be told"), "the cell");
     assert!(bad.contains("500 ms exposed") && bad.contains("500 ms of exposure"));
+    assert!(bad.contains("What the bundle said on the console") && bad.contains("hardtack: sealed: d1"));
     let places =
         ["What fails", "What could not be told, and why", "The wire", "Every proof"].map(|s| bad.find(s).unwrap());
     assert!(places.is_sorted(), "what is wrong stands first");
@@ -314,6 +317,7 @@ fn what_a_guest_or_a_spec_says_stays_a_word() {
         t.length_ms = 0;
     }
     outcome.accelerator = Accelerator::Tcg { why: HOSTILE.to_owned() };
+    outcome.console = vec![HOSTILE.to_owned()];
     outcome.phases.iter_mut().for_each(|p| p.name = HOSTILE.to_owned());
     let subject = Subject {
         spec: HOSTILE.to_owned(),
@@ -424,6 +428,7 @@ fn small() -> Outcome {
         accelerator: tcg(),
         control_phases: Vec::new(),
         warm: false,
+        console: vec!["hardtack-firewall: only ssh may come in".to_owned()],
         judged: vec![
             judged(
                 proof("firewall/sweep", &["R9", "CIS 4.1"], "203.0.113.7 reaches 22 and no other", Check::Sweep(sweep)),

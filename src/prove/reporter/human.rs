@@ -152,6 +152,10 @@ impl<'a> Human<'a> {
             for j in bad {
                 out.push_str(&self.line(&j.proof, j.counts()));
             }
+            if !outcome.console.is_empty() {
+                out.push_str("\nWhat the bundle said on the console:\n");
+            }
+            outcome.console.iter().for_each(|line| out.push_str(&format!("    {line}\n")));
         }
         for t in &outcome.timelines {
             let (boot, seconds) = match t.boot {

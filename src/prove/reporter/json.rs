@@ -53,6 +53,7 @@ fn proved(subject: &Subject, outcome: &Outcome) -> Value {
         "delivery": subject.delivery, "accelerator": outcome.accelerator.as_str(), "accelerator_why": outcome.accelerator.why(),
         "start": start(outcome),
         "bundle_sha256": subject.bundle_sha256, "proofs": proofs, "wire": pictures, "timelines": outcome.timelines,
+        "console": outcome.console,
         "cpu_seconds": outcome.cpu_seconds, "phases": outcome.phases, "control_phases": outcome.control_phases,
         "summary": { "holds": count(Verdict::Holds), "fails": count(Verdict::Fails), "unknown": count(Verdict::Unknown) },
     })

@@ -188,7 +188,25 @@ fn last_lines(console: &str) -> String {
     lines[lines.len().saturating_sub(3)..].join(" | ")
 }
 
+/// So many lines of a console are kept.
+const LINES: usize = 40;
+
+// What a bundle's own scripts say there, whatever a journal or a kernel puts before it.
+fn said(console: &str) -> impl Iterator<Item = String> {
+    let ours = |line: &str| ["hardtack: ", "hardtack-firewall: "].iter().filter_map(|who| line.find(who)).min();
+    console.lines().filter_map(move |line| Some(crate::report::shown_up_to(200, line[ours(line)?..].trim_end())))
+}
+
 impl Machine<'_> {
+    /// Keeps what the bundle has said on the console since the machine was switched on.
+    fn hear_console(&mut self) {
+        for line in said(&self.vm.console()) {
+            if self.seen.console.len() < LINES && !self.seen.console.contains(&line) {
+                self.seen.console.push(line);
+            }
+        }
+    }
+
     pub(super) fn say(&self, what: impl Into<String>) {
         let _ = self.send.send(Event::Progress { which: self.which, what: what.into(), cpu: self.vm.cpu_seconds() });
     }
@@ -218,6 +236,7 @@ impl Machine<'_> {
         let reboot = job.reboot && self.which == Which::Bundle;
         self.watch(window(Boot::First).filter(|_| self.which == Which::Bundle));
         self.first_boot()?;
+        self.hear_console();
         let mut judged = vec![None; proofs.len()];
         self.judge_window(Boot::First, proofs, &mut judged)?;
         self.phase("boot");
@@ -228,6 +247,7 @@ impl Machine<'_> {
         if reboot {
             self.restart(window(Boot::Second))?;
             self.boot("after the reboot")?;
+            self.hear_console();
             self.judge_window(Boot::Second, proofs, &mut judged)?;
             self.phase("reboot");
             self.round(&all, scratch, &mut again, "again ")?;
@@ -444,5 +464,15 @@ mod tests {
         let (said, took) = booted(&early);
         assert_eq!((said.as_str(), took >= Duration::from_secs(1)), ("b.service\n", true));
         assert_eq!(booted("echo degraded; exit 1").0, "done\n");
+    }
+
+    #[test]
+    fn what_the_bundle_says_is_told_from_what_others_say() {
+        let console = "[  1.0] systemd[1]: Hostname set to <hardtack>.\n[  3.2] sh[301]: hardtack-firewall: the rules cannot be loaded\r\n\
+            hardtack: FAILED: open: 10\x1b[0m\nStarting hardtack firewall...\n";
+        let heard: Vec<String> = said(console).collect();
+        assert_eq!(heard[0], "hardtack-firewall: the rules cannot be loaded");
+        assert!(heard[1].starts_with("hardtack: FAILED: open: 10") && !heard[1].contains('\x1b'), "{heard:?}");
+        assert_eq!(heard.len(), 2);
     }
 }

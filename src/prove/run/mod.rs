@@ -93,6 +93,8 @@ pub struct Outcome {
     pub control_phases: Vec<Phase>,
     /// Whether the machines went on from a snapshot.
     pub warm: bool,
+    /// What the bundle has said on its machine's console, each line once.
+    pub console: Vec<String>,
 }
 
 /// A part of a run, and the CPU seconds that the machine spent in it.
@@ -113,6 +115,7 @@ struct Seen {
     timelines: Vec<Timeline>,
     phases: Vec<Phase>,
     cpu_seconds: f64,
+    console: Vec<String>,
 }
 
 impl Seen {
@@ -181,7 +184,7 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
     for (at, judged) in judged.iter_mut().enumerate() {
         judged.control = control.as_ref().and_then(|c| c.get(at).cloned());
     }
-    let Seen { pictures, timelines, phases, cpu_seconds, .. } = bundle;
+    let Seen { pictures, timelines, phases, cpu_seconds, console, .. } = bundle;
     Ok(Outcome {
         accelerator: job.accelerator.clone(),
         judged,
@@ -191,5 +194,6 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
         phases,
         control_phases,
         warm: job.warm.is_some(),
+        console,
     })
 }

@@ -177,6 +177,15 @@ fn machine((subject, came): &Reported, place: &Place) -> String {
             out.push_str(&place.section(id, title, &cases(&these, verdict)));
         }
     }
+    if whole(outcome) != Verdict::Holds && !outcome.console.is_empty() {
+        let lines: Vec<String> =
+            outcome.console.iter().map(|l| format!("<li><code>{}</code></li>\n", Text(l))).collect();
+        out.push_str(&place.section(
+            "console",
+            "What the bundle said on the console",
+            &format!("<ul class=\"ids\">\n{}</ul>\n", lines.concat()),
+        ));
+    }
     out.push_str(&wire::section(outcome, place));
     out.push_str(&boot::section(outcome, place));
     out.push_str(&control(outcome, place));

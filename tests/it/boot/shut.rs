@@ -1,0 +1,93 @@
+//! Fail closed: whatever the rules come to, the machine ends up shut but for the ssh of its spec, and says so on its console.
+
+use super::{Broken, names, replace};
+use hardtack::plan::{Command, Plan, Stage};
+use hardtack::prove::run::Outcome;
+use hardtack::prove::verdict::Verdict;
+
+const RULES: &str = "/etc/hardtack/firewall/rules.v4";
+
+/// Nobody comes in by what the spec opens later, nor by what it never opens, in either family.
+const SHUT: [&str; 6] = [
+    "firewall/sweep-tcp-203.0.113.7",
+    "firewall/sweep-tcp-2001:db8:feed::7",
+    "firewall/sweep-udp-203.0.113.7",
+    "firewall/wire-tcp-4444-203.0.113.7",
+    "firewall/wire-tcp-4444-198.18.0.77",
+    "firewall/wire-tcp-4444-fe80::77",
+];
+
+/// Boots it, and wants it shut: the machine is not sealed, the application's port does not answer where the spec lets it.
+fn shut(says: &str, spoil: &dyn Fn(&mut Plan)) -> Outcome {
+    let outcome = Broken::of("other.yaml", spoil).judged();
+    let red = ["delivery/sealed", "firewall/rules-v4", "firewall/wire-tcp-5432-10.20.0.205"];
+    names(&outcome, &red, &SHUT);
+    assert!(outcome.console.iter().any(|line| line.contains(says)), "{:#?}", outcome.console);
+    // From where the spec lets in more, all that is wrong is that less answers.
+    let sweep = seen(&outcome, "firewall/sweep-tcp-10.20.0.205");
+    assert!(sweep.contains("5432/tcp") && !sweep.contains(" is open") && !sweep.contains(" is let through"), "{sweep}");
+    outcome
+}
+
+/// And ssh answers from where the spec says, also after a reboot of the kind that mends nothing.
+fn but_for_ssh(outcome: &Outcome) {
+    names(outcome, &[], &["accounts/ines-logs-in", "accounts/joris-logs-in", "firewall/wire-tcp-2222-10.20.0.205"]);
+}
+
+fn seen(outcome: &Outcome, id: &str) -> String {
+    let judged = outcome.judged.iter().find(|j| j.proof.id == id).unwrap_or_else(|| panic!("no proof {id}"));
+    assert_eq!(judged.judgement.verdict, Verdict::Fails, "{id}: {}", judged.judgement.seen);
+    judged.judgement.seen.clone()
+}
+
+fn before_the_gate(plan: &mut Plan, text: &str) {
+    let text = text.to_owned();
+    plan.commands.insert(0, Command { stage: Stage::Gate, hurdle: "aa", text, template: "spoil.sh", guards: false });
+}
+
+const CANNOT: &str = "hardtack-firewall: the rules cannot be loaded: only ssh may come in";
+
+#[test]
+fn rules_that_are_not_there_leave_only_ssh() {
+    but_for_ssh(&shut(CANNOT, &|plan| drop(plan.files.remove(RULES).unwrap())));
+}
+
+#[test]
+fn rules_that_are_cut_off_leave_only_ssh() {
+    // In the middle of a line, as a full disk does.
+    but_for_ssh(&shut(CANNOT, &|plan| {
+        let text = &mut plan.files.get_mut(RULES).unwrap().text;
+        text.truncate(text.find("--dports 5432").unwrap() + 4);
+    }));
+}
+
+#[test]
+fn rules_that_the_kernel_refuses_leave_only_ssh() {
+    // iptables has nothing against it, but the kernel has MASQUERADE only in the table nat.
+    but_for_ssh(&shut(CANNOT, &|plan| replace(plan, RULES, "COMMIT\n", "-A INPUT -j MASQUERADE\nCOMMIT\n")));
+}
+
+#[test]
+fn rules_that_name_a_missing_set_leave_only_ssh() {
+    but_for_ssh(&shut(CANNOT, &|plan| {
+        replace(plan, RULES, "COMMIT\n", "-A INPUT -m set --match-set hardtack-blocked src -j DROP\nCOMMIT\n");
+    }));
+}
+
+#[test]
+fn without_iptables_nftables_leaves_only_ssh() {
+    // Nor can it be installed: nothing answers where packages would come from.
+    but_for_ssh(&shut("hardtack: FAILED: install: iptables", &|plan| {
+        before_the_gate(plan, "dpkg --remove --force-depends iptables\n");
+    }));
+}
+
+#[test]
+fn without_any_packet_filter_nothing_comes_in() {
+    let outcome = shut("hardtack-firewall: no gate can be set: nothing may come in", &|plan| {
+        before_the_gate(plan, "dpkg --remove --force-depends iptables nftables\n");
+    });
+    // Not even ssh, for nobody could say who it is open to.
+    let red = ["accounts/ines-logs-in", "firewall/wire-tcp-2222-10.20.0.205", "firewall/echo-203.0.113.7"];
+    names(&outcome, &red, &[]);
+}
