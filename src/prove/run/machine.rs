@@ -21,6 +21,8 @@ use std::time::{Duration, Instant};
 
 /// What a whole boot may cost. A Debian costs about 60 CPU seconds under emulation.
 const BOOT: Budget = Budget::cpu_seconds(900);
+/// What it may cost to go down and come up again as far as the root channel, which is a third of a boot.
+const AGAIN: Budget = Budget::cpu_seconds(300);
 /// What one small thing may cost.
 pub(super) const SMALL: Budget = Budget::cpu_seconds(120).idle(Duration::from_secs(90));
 
@@ -379,8 +381,9 @@ impl Machine<'_> {
         self.say("starting again");
         let old = self.guest.boot_id().unwrap_or_default().to_owned();
         let said = self.vm.console_length();
-        // The shell that answers goes down with the machine, perhaps in the middle of a word.
-        match self.guest.run("{ sleep 1; systemctl --no-block reboot; } >/dev/null 2>&1 &", SMALL) {
+        // The shell that answers goes down with the machine, perhaps in the middle of a word. To have it done a second later was
+        // tried: it is undone when the shell is let go of.
+        match self.guest.run("systemctl --no-block reboot", SMALL) {
             Ok(_) | Err(Error::Restarted | Error::Garbled) => {}
             Err(error) => return Err(error).context("the machine could not be asked to start again"),
         }
@@ -388,9 +391,9 @@ impl Machine<'_> {
             self.start = Instant::now();
             self.watch(window);
         }
-        let mut deadline = BOOT.start(self.meter());
+        let mut deadline = AGAIN.start(self.meter());
         loop {
-            match self.guest.meet_anew(BOOT) {
+            match self.guest.meet_anew(AGAIN) {
                 Ok(()) | Err(Error::Restarted | Error::Garbled) => {}
                 Err(error) => return Err(error).context("the machine did not come back after a reboot"),
             }
