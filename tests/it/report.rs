@@ -288,6 +288,11 @@ fn the_page_shows_every_proof_and_both_pictures() {
     assert!(bad.contains("40000-41000/tcp from fe80::77: could not be told"), "the cell");
     assert!(bad.contains("500 ms exposed") && bad.contains("500 ms of exposure"));
     assert!(bad.contains("What the bundle said on the console") && bad.contains("hardtack: sealed: d1"));
+    // A terminal shows it under the same condition, and programs get it always.
+    let terminal = |outcome: &Outcome| Human::new(&[], false, false).summary("debian-12", outcome);
+    assert!(terminal(&spoilt()).contains("\nWhat the bundle said on the console:\n    hardtack: sealed: d1\n"));
+    assert!(!terminal(&whole()).contains("What the bundle said"));
+    assert!(Format::Json.write(&[(subject("db-7"), Ok(whole()))]).contains("\"hardtack: sealed: d1\""));
     let places =
         ["What fails", "What could not be told, and why", "The wire", "Every proof"].map(|s| bad.find(s).unwrap());
     assert!(places.is_sorted(), "what is wrong stands first");
