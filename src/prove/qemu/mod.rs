@@ -78,7 +78,7 @@ impl Config {
     /// The machine that `start` describes, with this disk and no seed.
     pub fn new(disk: &Disk, start: &Start, accelerator: Accelerator) -> Self {
         // The kernel counts ticks of the old timer while it spins, and panics when there are too few: so it was seen once in
-        // twenty boots under TCG on a host with three times as much to do as cores ("IO-APIC + timer doesn't work!"). Under
+        // nineteen runs under TCG, on a host with three times as much to do as cores ("IO-APIC + timer doesn't work!"). Under
         // KVM it asks for this by itself (arch/x86/kernel/kvm.c).
         let mut kernel_line: Vec<String> =
             [&format!("root=LABEL={}", super::image::LABEL), "ro", "console=ttyS0", "no_timer_check"]
