@@ -2,9 +2,11 @@
 
 mod article;
 mod outbound;
+mod rules;
 
 use super::{Hurdle, Part, Trouble};
 use crate::facts::{Facts, Unknown};
+use crate::plan::filter::Rate;
 use crate::plan::name::Interface;
 use crate::plan::net::{Cidr, Ports, Protocol};
 use crate::plan::proof::{Check, Proof};
@@ -14,7 +16,9 @@ use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
 pub use article::FROM_THE_ARTICLE;
 use outbound::AllowOut;
+use rules::{Limit, Rule, chunks, of_family, rules};
 use serde::Serialize;
+use std::collections::BTreeSet;
 
 section! {
     /// The packet filter, IPv4 and IPv6 from one section. What is not allowed stays out; what the machine begins may come back.
@@ -51,6 +55,9 @@ section! {
         from: Vec<Spanned<Cidr>> = Vec::new(), or "anywhere, in both families";
         /// The interface that it must arrive on.
         interface: Option<Spanned<Interface>> = None, or "any";
+        /// How many connections of TCP each source may begin: `30/minute`. Twenty more may be begun at once. In IPv6 a source is a /64,
+        /// for whoever has one address of it has all.
+        rate: Option<Spanned<Rate>> = None, or "any number";
         /// When it may: `provisioning` is after the first boot has succeeded. ssh is let in from the first moment.
         after: Option<Spanned<After>> = None, or "provisioning, but for ssh";
     }
@@ -187,6 +194,14 @@ const SSH_LATE: Lint = Lint {
     instead: "leave `after:` out for ssh; it is let in from the first moment",
     refs: &["R23", "R37"],
 };
+const UDP_RATE: Lint = Lint {
+    code: "firewall/rate-of-udp",
+    severity: Severity::Error,
+    finds: "`rate` in an entry of `allow` that lets in UDP",
+    why: "a datagram's source is easily forged: who forges yours uses up what you may send",
+    instead: "let UDP in by an entry of its own, without `rate`",
+    refs: &["RFC 2827"],
+};
 const EVERYTHING: Lint = Lint {
     code: "firewall/everything-open",
     severity: Severity::Warning,
@@ -197,8 +212,16 @@ const EVERYTHING: Lint = Lint {
 };
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] =
-    &[OPENS_NOTHING, CLEAR_TEXT, SSH_LATE, EVERYTHING, outbound::GOES_NOWHERE, outbound::NOT_SHUT, outbound::CUT_OFF];
+pub const LINTS: &[Lint] = &[
+    OPENS_NOTHING,
+    CLEAR_TEXT,
+    SSH_LATE,
+    UDP_RATE,
+    EVERYTHING,
+    outbound::GOES_NOWHERE,
+    outbound::NOT_SHUT,
+    outbound::CUT_OFF,
+];
 /// The sections inside.
 pub const PARTS: &[Part] = &[
     Part { place: "firewall.allow[]", doc: Allow::DOC, fields: Allow::FIELDS },
@@ -240,6 +263,7 @@ impl Allow {
                 ports,
                 from: self.from.iter().map(|c| c.value).collect(),
                 interface: self.interface.as_ref().map(|i| i.to_string()),
+                rate: self.rate.as_ref().map(|r| r.value),
                 from_the_gate,
                 span,
             }
@@ -271,55 +295,6 @@ impl Allow {
     }
 }
 
-/// One rule, as the templates write it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Rule {
-    protocol: &'static str,
-    source: String,
-    interface: String,
-    ports: String,
-}
-
-// multiport takes fifteen places of ports and no more, and a range takes two (R15).
-fn chunks(ports: &[Ports]) -> Vec<String> {
-    let mut chunks: Vec<Vec<Ports>> = vec![Vec::new()];
-    for ports in ports {
-        let last = chunks.len() - 1;
-        if chunks[last].iter().map(|p| p.places()).sum::<usize>() + ports.places() > 15 {
-            chunks.push(vec![*ports]);
-        } else {
-            chunks[last].push(*ports);
-        }
-    }
-    chunks.iter().map(|chunk| chunk.iter().map(|p| p.rule()).collect::<Vec<_>>().join(",")).collect()
-}
-
-// Networks of one family; a rule that names none stands in both, without one.
-fn of_family(nets: &[Cidr], ipv4: bool) -> Vec<String> {
-    if nets.is_empty() {
-        return vec![String::new()];
-    }
-    nets.iter().filter(|net| net.is_ipv4() == ipv4).map(ToString::to_string).collect()
-}
-
-// One rule for each source and each chunk of ports.
-fn rules(opens: &[&Open], ipv4: bool) -> Vec<Rule> {
-    let mut rules = Vec::new();
-    for open in opens {
-        for source in of_family(&open.from, ipv4) {
-            for ports in chunks(&open.ports) {
-                rules.push(Rule {
-                    protocol: open.protocol.as_str(),
-                    source: source.clone(),
-                    interface: open.interface.clone().unwrap_or_default(),
-                    ports,
-                });
-            }
-        }
-    }
-    rules
-}
-
 impl Hurdle for Firewall {
     fn lint(&self, _: Span, report: &mut Report) {
         outbound::lint(self.outbound.span, *self.outbound == Outbound::Open, &self.allow_out, report);
@@ -331,6 +306,11 @@ impl Hurdle for Firewall {
                 && allow.named().any(|s| s.name == "ssh")
             {
                 report.push(SSH_LATE.at(after.span, "ssh would stay shut until the first boot has succeeded"));
+            }
+            let udp = allow.named().any(|s| s.ports.iter().any(|(p, _)| *p == Udp))
+                || (*allow.protocol == Transport::Udp && !allow.ports.is_empty());
+            if let Some(rate) = allow.rate.as_ref().filter(|_| udp) {
+                report.push(UDP_RATE.at(rate.span, "a rate for each source holds nobody back who forges it"));
             }
             for ports in &allow.ports {
                 if let Some((_, clear)) = CLEAR.iter().find(|(t, p)| *t == *allow.protocol && ports.contains(*p)) {
@@ -380,19 +360,39 @@ impl Hurdle for Firewall {
             draw(Stage::Gate, "gate", &gate, None)?;
             draw(Stage::Apply, "rules", &all, exits.as_deref().map(|exits| outbound::rules(exits, ipv4)))?;
         }
+        // What a source has begun so far is forgotten with the last rule that counts it.
+        let rated = opens.iter().any(|o| o.rate.is_some());
         for (tool, family) in [("iptables", "v4"), ("ip6tables", "v6")] {
             let path = format!("{RULES}/rules.{family}");
-            plan.controls(&path, Syntax::Rules, format!("{tool}-restore -w 10 <{path}"));
+            let anew = if rated { format!("{tool} -w 10 -F INPUT; ") } else { String::new() };
+            plan.controls(&path, Syntax::Rules, format!("{anew}{tool}-restore -w 10 <{path}"));
             plan.controls(&format!("{RULES}/gate.{family}"), Syntax::Rules, NOTHING);
         }
+        #[derive(PartialEq, Eq, PartialOrd, Ord, Serialize)]
+        struct Set {
+            name: String,
+            r#type: &'static str,
+            seconds: u64,
+        }
+        let limits = gate.iter().filter_map(|open| Limit::of(open));
+        let sets = limits.flat_map(|Limit { name, seconds, .. }| {
+            [("v4", "ipv4_addr"), ("v6", "ipv6_addr")].map(|(family, r#type)| Set {
+                name: format!("{name}-{family}"),
+                r#type,
+                seconds,
+            })
+        });
         #[derive(Serialize)]
         struct NftHoles {
+            /// Whom each limit counts. Two rules may count together.
+            sets: BTreeSet<Set>,
             v4: Vec<Rule>,
             v6: Vec<Rule>,
             metadata: &'static str,
             addresses: [String; 2],
         }
         let nft = NftHoles {
+            sets: sets.collect(),
             v4: rules(&gate, true),
             v6: rules(&gate, false),
             metadata,
@@ -512,34 +512,4 @@ fn same_rules(family: &str, text: &str) -> String {
          [ $bad = 0 ] && echo 'all loaded, and no others'\nexit $bad\n"
     ));
     script
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn open(ports: Vec<Ports>, from: &[&str]) -> Open {
-        let from = from.iter().map(|c| Cidr::from_text(c).unwrap()).collect();
-        Open { protocol: Tcp, ports, from, interface: None, from_the_gate: false, span: None }
-    }
-
-    #[test]
-    fn multiport_is_split_at_fifteen_places() {
-        let ports: Vec<_> = (0..10).map(|n| Ports { first: 1000 + n * 10, last: 1005 + n * 10 }).collect();
-        let made = rules(&[&open(ports, &[])], true);
-        assert_eq!(made.len(), 2);
-        assert_eq!(made[0].ports.split(',').count(), 7);
-        let single: Vec<_> = (1..=16).map(Ports::one).collect();
-        assert_eq!(
-            rules(&[&open(single, &[])], false).iter().map(|r| r.ports.split(',').count()).collect::<Vec<_>>(),
-            [15, 1]
-        );
-    }
-
-    #[test]
-    fn a_rule_stands_in_the_family_of_its_source() {
-        let made = open(vec![Ports::one(80)], &["10.0.0.0/8", "2001:db8::/32"]);
-        assert_eq!(rules(&[&made], true).iter().map(|r| r.source.as_str()).collect::<Vec<_>>(), ["10.0.0.0/8"]);
-        assert_eq!(rules(&[&made], false).iter().map(|r| r.source.as_str()).collect::<Vec<_>>(), ["2001:db8::/32"]);
-    }
 }

@@ -126,6 +126,12 @@ impl Cidr {
     /// All of IPv4.
     pub const EVERYWHERE4: Cidr = Cidr(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::UNSPECIFIED, 0)));
 
+    /// Sources that stand for anybody and that no proof else comes from (RFC 2544).
+    pub const ANYBODY4: Cidr = Cidr(IpNet::V4(Ipv4Net::new_assert(Ipv4Addr::new(198, 19, 0, 0), 16)));
+    /// The same of IPv6 (RFC 3849).
+    pub const ANYBODY6: Cidr =
+        Cidr(IpNet::V6(Ipv6Net::new_assert(Ipv6Addr::new(0x2001, 0xdb8, 0xb000, 0, 0, 0, 0, 0), 36)));
+
     /// A network that is known to be well formed.
     #[must_use]
     pub fn new(net: IpNet) -> Self {

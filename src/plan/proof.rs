@@ -106,6 +106,8 @@ pub enum Check {
     Wire(Knock),
     /// Every port there is, from one address: what is declared and nothing else.
     Sweep(Sweep),
+    /// Many connections of one source at once, where it may begin only so many.
+    Burst(Burst),
     /// An ICMP or ICMPv6 echo.
     Echo(Echo),
     /// The machine itself begins, and what leaves it is seen on the wire.
@@ -233,6 +235,25 @@ impl Sweep {
     }
 }
 
+/// Connections of TCP that one source begins at once, where it may begin only so many in a time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Burst {
+    /// Sources that are each counted by themselves, and that nothing else comes from. Each is used once: one that begins, and another
+    /// one that must not be held back by that.
+    pub sources: Vec<IpAddr>,
+    /// The interface that they arrive on; none is one that no rule names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// The port.
+    pub port: u16,
+    /// How many are begun.
+    pub begun: u16,
+    /// How many are let in at once.
+    pub at_once: u16,
+    /// After how many milliseconds one more is.
+    pub every_ms: u64,
+}
+
 /// An echo request, and whether it is answered.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Echo {
@@ -358,7 +379,12 @@ impl Check {
     pub fn seen_from(&self) -> SeenFrom {
         match self {
             Check::Login(_) => SeenFrom::Login,
-            Check::Wire(_) | Check::Sweep(_) | Check::Echo(_) | Check::Outbound(_) | Check::Window(_) => SeenFrom::Wire,
+            Check::Wire(_)
+            | Check::Sweep(_)
+            | Check::Burst(_)
+            | Check::Echo(_)
+            | Check::Outbound(_)
+            | Check::Window(_) => SeenFrom::Wire,
             Check::Says { .. }
             | Check::Sysctl { .. }
             | Check::Unit { .. }
@@ -375,6 +401,7 @@ impl Check {
         match self {
             Check::Wire(Knock { interface, .. })
             | Check::Sweep(Sweep { interface, .. })
+            | Check::Burst(Burst { interface, .. })
             | Check::Echo(Echo { interface, .. })
             | Check::Login(Login { interface, .. }) => interface.as_deref(),
             _ => None,

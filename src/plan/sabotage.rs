@@ -4,8 +4,11 @@
 //! What may be broken without anybody being less safe is no sabotage: a comment, a blank line, or the text of a program, which
 //! would be a bug and not a control that was loosened.
 
+use super::net::Cidr;
 use super::proof::{Check, Proof, Sudo};
 use super::{File, NOTHING, Plan, Syntax};
+use crate::report::FromText;
+use std::net::IpAddr;
 
 /// One control that is broken.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +35,8 @@ pub enum Eye {
     Knock,
     /// [`Check::Sweep`]
     Sweep,
+    /// [`Check::Burst`]
+    Burst,
     /// [`Check::Echo`]
     Echo,
     /// [`Check::Outbound`]
@@ -45,6 +50,7 @@ impl Eye {
         match self {
             Eye::Knock => matches!(check, Check::Wire(_)),
             Eye::Sweep => matches!(check, Check::Sweep(_)),
+            Eye::Burst => matches!(check, Check::Burst(_)),
             Eye::Echo => matches!(check, Check::Echo(_)),
             Eye::Outbound => matches!(check, Check::Outbound(_)),
         }
@@ -90,6 +96,19 @@ impl Sabotage {
         Some(broken)
     }
 
+    // Whether the one rule that was changed lets in who begins these.
+    fn loosens(&self, plan: &Plan, check: &Check) -> bool {
+        let (Change::Text { path, text }, Check::Burst(burst)) = (&self.change, check) else { return false };
+        let Some(file) = plan.files.get(path) else { return false };
+        let rule = file.text.lines().zip(text.lines()).find(|(old, new)| old != new).map_or("", |(old, _)| old);
+        let net = source(rule).map(|(_, net, _)| net);
+        let of = |address: &IpAddr| {
+            path.ends_with(if address.is_ipv4() { ".v4" } else { ".v6" })
+                && net.is_none_or(|net| Cidr::from_text(net).is_ok_and(|net| net.contains(*address)))
+        };
+        burst.sources.first().is_some_and(of)
+    }
+
     /// Which of its eyes none of these checks, which noticed, belongs to.
     #[must_use]
     pub fn blind(&self, noticed: &[&Check]) -> Vec<Eye> {
@@ -123,6 +142,12 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     for (path, file) in &plan.files {
         lines(path, file, &mut all);
         all.push(looser(path, file));
+    }
+    // A network that is too small to count its sources apart has no proof of that.
+    for sabotage in all.iter_mut().filter(|s| s.eyes.contains(&Eye::Burst)) {
+        if !plan.proofs.iter().any(|p| sabotage.loosens(plan, &p.check)) {
+            sabotage.eyes.clear();
+        }
     }
     accounts(plan, &mut all);
     for unit in &plan.units {
@@ -291,6 +316,11 @@ fn rules(path: &str, file: &File, push: &mut impl FnMut(String, String, String, 
             };
             let sentence = format!("{name} lacks `{}`", crate::report::shown(line));
             add(format!("drop rule {at} of {name}"), sentence, text(None), eyes);
+            if let Some((head, tail)) = line.split_once(" -m hashlimit ").filter(|_| lets) {
+                let sentence = format!("rule {at} of {name} lets each source begin any number");
+                let new = format!("{head}{}", &tail[tail.rfind(" -j ").unwrap_or(0)..]);
+                add(format!("rule {at} of {name} without its rate"), sentence, text(Some(&new)), &[Eye::Burst]);
+            }
             if let Some((head, net, tail)) = source(line).filter(|_| lets && line.contains(" --dports ")) {
                 let sentence = format!("rule {at} of {name} asks for no source: not {net}");
                 add(

@@ -3,8 +3,9 @@
 //!
 //! A machine has a card for each interface that a rule names, and one that no rule names, which has the default route.
 
-use super::net::{FAR, NEIGHBOUR6, Ports, Protocol, neighbour4};
-use super::proof::{Boot, Check, Echo, Knock, Moment, Proof, Reaction, Since, Sweep, Window};
+use super::filter::{BURST, Rate};
+use super::net::{Cidr, FAR, NEIGHBOUR6, Ports, Protocol, link4, neighbour4};
+use super::proof::{Boot, Burst, Check, Echo, Knock, Moment, Proof, Reaction, Since, Sweep, Window};
 use super::{Filter, Open, Unmatched, outbound};
 use Protocol::{Tcp, Udp};
 use std::collections::BTreeSet;
@@ -21,8 +22,14 @@ struct Card<'a> {
     name: Option<&'a str>,
     near: [IpAddr; 2],
     far: [IpAddr; 2],
-    /// Which address of a network knocks here: each card has another, for the same reason as with `far`.
-    number: u8,
+    at: u8,
+}
+
+impl Card<'_> {
+    // Which address of a network knocks here: each card has another, for the same reason as with `far`.
+    fn number(&self) -> u8 {
+        200_u8.wrapping_add(self.at)
+    }
 }
 
 impl Filter {
@@ -58,9 +65,14 @@ impl Filter {
                 name,
                 near: [IpAddr::V4(neighbour4(at)), IpAddr::V6(NEIGHBOUR6)],
                 far: far(at),
-                number: 200_u8.wrapping_add(at),
+                at,
             })
             .collect()
+    }
+
+    /// What each source may begin only so many of.
+    fn counted(&self) -> impl Iterator<Item = (&Open, Rate)> {
+        self.opens.iter().filter(|o| o.protocol == Tcp).filter_map(|o| Some((o, o.rate?)))
     }
 
     /// The ports that are let in by those rules.
@@ -99,6 +111,7 @@ fn proof(what: String, refs: &[&str], statement: String, check: Check) -> Proof 
 pub fn proofs(filter: &Filter) -> Vec<Proof> {
     let mut all = knocks(filter);
     all.extend(sweeps(filter));
+    all.extend(bursts(filter));
     all.extend(echoes(filter));
     all.extend(outbound::proofs(filter));
     all
@@ -128,7 +141,7 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
         for card in cards.iter().filter(|c| c.name.is_none() || c.name == open.interface.as_deref()) {
             for port in open.ends() {
                 for net in open.from.iter().filter(|_| card.name == open.interface.as_deref()) {
-                    knock(open.protocol, port, net.sample(card.number), card.name);
+                    knock(open.protocol, port, net.sample(card.number()), card.name);
                 }
                 for source in &card.far {
                     knock(open.protocol, port, *source, card.name);
@@ -165,7 +178,7 @@ fn sweeps(filter: &Filter) -> Vec<Proof> {
     for card in filter.cards() {
         let mut sources: Vec<IpAddr> = card.near.into_iter().chain(card.far).collect();
         let nets = filter.opens.iter().filter(|o| card.name == o.interface.as_deref()).flat_map(|o| &o.from);
-        sources.extend(nets.map(|net| net.sample(card.number)));
+        sources.extend(nets.map(|net| net.sample(card.number())));
         let mut known = BTreeSet::new();
         sources.retain(|s| known.insert(*s));
         for source in sources {
@@ -193,6 +206,92 @@ fn sweeps(filter: &Filter) -> Vec<Proof> {
     proofs
 }
 
+/// So many sources are kept for the bursts on the first card, so that they can be tried again and again before any is used twice.
+const CROWD: u8 = 32;
+/// And so many behind the router of another card, where each needs a route of its own.
+const FEW: u8 = 4;
+/// A rate above this hardly holds anybody back, and a burst that shows it would be one that no machine keeps up with.
+const SHOWN: u128 = 50;
+
+impl Card<'_> {
+    // Sources of a network that are counted each by itself and that nothing else comes from, since whoever knocks, sweeps or logs in
+    // has one of its first 256 addresses; of IPv6 a source is a /64. None where the network is too small for that.
+    fn crowd(&self, from: Option<Cidr>, ipv4: bool) -> Vec<IpAddr> {
+        // Neighbours need no route.
+        let link = from.is_none() && ipv4 && self.name.is_some();
+        let net = from.unwrap_or(match ipv4 {
+            true if link => Cidr::new(link4(self.at).into()),
+            true => Cidr::ANYBODY4,
+            false => Cidr::ANYBODY6,
+        });
+        let most = if self.name.is_none() || link { CROWD } else { FEW };
+        // Each card has its own.
+        let number = |n: u8| 0x100 * (u32::from(self.at) + 1) + u32::from(n);
+        let source = |n: u8| match net.network() {
+            _ if link => net.sample(100 + n),
+            IpAddr::V4(a) => IpAddr::V4(u32::from(a).wrapping_add(number(n)).into()),
+            IpAddr::V6(a) => IpAddr::V6(u128::from(a).wrapping_add((u128::from(number(n)) << 64) + 7).into()),
+        };
+        (0..most).map(source).filter(|source| net.contains(*source)).collect()
+    }
+}
+
+// Each source may begin so many and no more, and none is held back by another one.
+fn bursts(filter: &Filter) -> Vec<Proof> {
+    let mut proofs: Vec<Proof> = Vec::new();
+    for (open, rate) in filter.counted() {
+        let every_ms = rate.every().as_millis();
+        if every_ms * SHOWN < 1000 {
+            continue;
+        }
+        for card in filter.cards().iter().filter(|c| open.interface.is_none() || c.name == open.interface.as_deref()) {
+            for sources in crowds(open, card) {
+                let (Some(port), Some(first)) = (open.ports.first().map(|p| p.first), sources.first()) else {
+                    continue;
+                };
+                // Twice what is let in at once, and what two seconds add to that.
+                let begun = 2 * BURST + u16::try_from(2000 / every_ms.max(1)).unwrap_or(u16::MAX);
+                let statement = format!(
+                    "of {begun} connections that a source like {first} begins at once to {port}/tcp{}, {BURST} are let in and \
+                     then {}; no other source is held back by that",
+                    on(card.name),
+                    rate.words()
+                );
+                let id = named(&format!("burst-tcp-{port}"), *first, card.name);
+                let check = Check::Burst(Burst {
+                    interface: card.name.map(ToOwned::to_owned),
+                    port,
+                    begun,
+                    at_once: BURST,
+                    every_ms: u64::try_from(every_ms).unwrap_or(u64::MAX),
+                    sources,
+                });
+                if proofs.iter().all(|p| p.id != format!("firewall/{id}")) {
+                    proofs.push(proof(id, &["R11", "iptables-extensions(8)"], statement, check));
+                }
+            }
+        }
+    }
+    proofs
+}
+
+// For each network of a rule; the last of each is left to whoever watches the boot.
+fn crowds(open: &Open, card: &Card<'_>) -> Vec<Vec<IpAddr>> {
+    let all = if open.from.is_empty() {
+        vec![card.crowd(None, true), card.crowd(None, false)]
+    } else {
+        open.from.iter().map(|net| card.crowd(Some(*net), net.is_ipv4())).collect()
+    };
+    all.into_iter().map(|mut crowd| (crowd.pop(), crowd).1).filter(|crowd| crowd.len() > 1).collect()
+}
+
+// Who watches a port while the machine boots that counts its visitors: nobody else may, or the others would be kept out later.
+fn watcher(open: &Open, card: &Card<'_>) -> IpAddr {
+    let net = open.from.iter().min_by_key(|net| (!net.is_ipv4(), **net));
+    let crowd = card.crowd(net.copied(), net.is_none_or(|net| net.is_ipv4()));
+    crowd.last().copied().unwrap_or_else(|| net.map_or(card.far[0], |net| net.sample(90)))
+}
+
 fn echoes(filter: &Filter) -> Vec<Proof> {
     let mut proofs = Vec::new();
     for card in filter.cards() {
@@ -218,11 +317,14 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
         // One must be let in, and best at the gate: for a card that nobody hears is no card that is shut.
         let named = tcp().filter(|o| o.interface.as_deref() == card.name);
         let nets = named.flat_map(|o| o.from.iter().map(|net| (!o.from_the_gate, !net.is_ipv4(), *net)));
-        sources.extend(nets.min_by_key(|(late, ipv6, _)| (*late, *ipv6)).map(|(.., net)| net.sample(card.number)));
+        sources.extend(nets.min_by_key(|(late, ipv6, _)| (*late, *ipv6)).map(|(.., net)| net.sample(card.number())));
         for source in sources {
             for port in &ports {
                 let lets_in =
                     |o: &&Open| o.ports.iter().any(|p| p.contains(*port)) && o.lets_in_from(source, card.name);
+                if tcp().filter(lets_in).any(|o| o.rate.is_some()) {
+                    continue;
+                }
                 let since = match tcp().filter(lets_in).map(|o| o.from_the_gate).max() {
                     Some(true) => Since::Gate,
                     Some(false) => Since::Open,
@@ -231,6 +333,14 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
                 let (interface, shut) = (card.name.map(ToOwned::to_owned), filter.shut_to(Tcp, source));
                 knocks.push(Moment { source, interface, port: *port, since, shut });
             }
+        }
+        let here = |o: &Open| o.interface.is_none() || o.interface.as_deref() == card.name;
+        for (open, _) in filter.counted().filter(|(open, _)| here(open)) {
+            let (source, interface) = (watcher(open, &card), card.name.map(ToOwned::to_owned));
+            let since = if open.from_the_gate { Since::Gate } else { Since::Open };
+            let moment =
+                |port| Moment { source, interface: interface.clone(), port, since, shut: filter.shut_to(Tcp, source) };
+            knocks.extend(open.ends().map(moment));
         }
     }
     [(Boot::First, "first boot", "first"), (Boot::Second, "boot after it", "second")]
@@ -257,7 +367,7 @@ mod tests {
     fn open(port: u16, from: &[&str], interface: Option<&str>, from_the_gate: bool) -> Open {
         let from = from.iter().map(|c| Cidr::from_text(c).unwrap()).collect();
         let interface = interface.map(str::to_owned);
-        Open { protocol: Tcp, ports: vec![Ports::one(port)], from, interface, from_the_gate, span: None }
+        Open { protocol: Tcp, ports: vec![Ports::one(port)], from, interface, rate: None, from_the_gate, span: None }
     }
 
     fn check<'a>(proofs: &'a [Proof], id: &str) -> &'a Check {
@@ -372,6 +482,63 @@ mod tests {
         let sources: BTreeSet<String> = window.knocks.iter().map(|m| m.source.to_string()).collect();
         let wanted = ["10.0.0.205", "198.18.0.77", "2001:db8:feed::7", "203.0.113.7", "fe80::77"];
         assert_eq!(sources.into_iter().collect::<Vec<_>>(), wanted);
+    }
+
+    fn counted(from: &[&str], interface: Option<&str>) -> Open {
+        Open { rate: Some(Rate::from_text("30/minute").unwrap()), ..open(22, from, interface, true) }
+    }
+
+    #[test]
+    fn a_burst_comes_from_sources_that_nobody_else_has() {
+        let opens = vec![
+            counted(&["10.0.0.0/8", "2001:db8:1::/48", "192.0.2.16/28"], None),
+            open(80, &[], Some("eth1"), false),
+        ];
+        let made = proofs(&filter(opens));
+        let bursts: Vec<&Burst> =
+            made.iter().filter_map(|p| if let Check::Burst(b) = &p.check { Some(b) } else { None }).collect();
+        // Two networks on two cards; the third is too small to keep anybody apart.
+        let of = |b: &Burst| (b.sources[0].to_string(), b.sources.len(), b.interface.clone());
+        assert_eq!(
+            bursts.iter().map(|b| of(b)).collect::<Vec<_>>(),
+            [
+                ("10.0.1.0".to_owned(), 31, None),
+                ("2001:db8:1:100::7".to_owned(), 31, None),
+                ("10.0.2.0".to_owned(), 3, Some("eth1".to_owned())),
+                ("2001:db8:1:200::7".to_owned(), 3, Some("eth1".to_owned())),
+            ]
+        );
+        assert!(bursts.iter().all(|b| (b.port, b.begun, b.at_once, b.every_ms) == (22, 41, 20, 2000)));
+        let others: BTreeSet<IpAddr> = made
+            .iter()
+            .filter_map(|p| match &p.check {
+                Check::Wire(k) => Some(k.source),
+                Check::Sweep(s) => Some(s.source),
+                Check::Echo(e) => Some(e.source),
+                _ => None,
+            })
+            .collect();
+        assert!(bursts.iter().all(|b| b.sources.iter().all(|s| !others.contains(s))));
+        // Anybody, and what no machine keeps up with.
+        let made = proofs(&filter(vec![counted(&[], None)]));
+        check(&made, "firewall/burst-tcp-22-198.19.1.0");
+        check(&made, "firewall/burst-tcp-22-2001:db8:b000:100::7");
+        let swift = Open { rate: Some(Rate::from_text("51/second").unwrap()), ..counted(&[], None) };
+        assert!(!proofs(&filter(vec![swift])).iter().any(|p| matches!(p.check, Check::Burst(_))));
+    }
+
+    #[test]
+    fn a_port_that_counts_is_watched_by_one_who_does_nothing_else() {
+        let opens = vec![counted(&["10.0.0.0/8"], None), open(80, &[], None, false)];
+        let made = windows(&filter(opens));
+        let Check::Window(window) = check(&made, "firewall/window-first-boot") else { unreachable!("a window") };
+        let lets_in = |port| {
+            let of = |m: &&Moment| m.port == port && m.since != Since::Never;
+            window.knocks.iter().filter(of).map(|m| (m.source.to_string(), m.since)).collect::<Vec<_>>()
+        };
+        assert_eq!(lets_in(22), [("10.0.1.31".to_owned(), Since::Gate)]);
+        assert_eq!(lets_in(80).len(), 5);
+        assert!(window.declared.contains(&Ports::one(22)));
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! What may go out, and who may send it.
 
 use super::{Service, Transport};
-use crate::plan::filter::{Exit, METADATA};
+use crate::plan::filter::{BURST, Exit, METADATA, Rate};
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::{Cidr, Ports, Protocol, Protocol::Tcp, Protocol::Udp};
 use crate::report::{Fault, FromText, Lint, Report, Severity, Span, shown};
@@ -52,37 +52,6 @@ impl FromText for Owner {
     }
 }
 
-/// So many in a time.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rate {
-    count: u32,
-    unit: &'static str,
-}
-
-// The kernel counts in ten thousandths of a second (xt_limit.h, XT_LIMIT_SCALE).
-const MOST: u32 = 10_000;
-
-impl FromText for Rate {
-    const WHAT: &'static str = "a rate";
-    fn from_text(text: &str) -> Result<Self, Fault> {
-        let fault = || {
-            Fault::new(format!("`{}` is not a rate", shown(text)))
-                .help("write a number from 1 to 10000 and second, minute, hour or day: 10/second")
-        };
-        let (count, unit) = text.split_once('/').ok_or_else(fault)?;
-        let sound = |n: &u32| (1..=MOST).contains(n) && n.to_string() == count;
-        let count = count.parse().ok().filter(sound).ok_or_else(fault)?;
-        let unit = match unit {
-            "second" => "sec",
-            "minute" => "min",
-            "hour" => "hour",
-            "day" => "day",
-            _ => return Err(fault()),
-        };
-        Ok(Rate { count, unit })
-    }
-}
-
 pub(super) const GOES_NOWHERE: Lint = Lint {
     code: "firewall/lets-out-nothing",
     severity: Severity::Error,
@@ -130,7 +99,7 @@ impl AllowOut {
                     to: self.to.iter().map(|c| c.value).collect(),
                     user: owner(&self.user),
                     group: owner(&self.group),
-                    rate: self.rate.as_ref().map(|r| format!("{}/{}", r.count, r.unit)),
+                    rate: self.rate.as_ref().map(|r| r.value),
                 });
             }
         }
@@ -179,6 +148,7 @@ pub(super) struct Rule {
     user: Option<String>,
     group: Option<String>,
     rate: Option<String>,
+    burst: u16,
 }
 
 pub(super) fn rules(exits: &[Exit], ipv4: bool) -> Vec<Rule> {
@@ -194,7 +164,8 @@ pub(super) fn rules(exits: &[Exit], ipv4: bool) -> Vec<Rule> {
                     ports,
                     user: id(&exit.user),
                     group: id(&exit.group),
-                    rate: exit.rate.clone(),
+                    rate: exit.rate.map(Rate::rule),
+                    burst: BURST,
                 });
             }
         }
@@ -210,17 +181,6 @@ pub(super) fn metadata(ipv4: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_rate_is_what_the_kernel_can_count() {
-        assert_eq!(Rate::from_text("10/second"), Ok(Rate { count: 10, unit: "sec" }));
-        assert_eq!(Rate::from_text("10000/day"), Ok(Rate { count: 10_000, unit: "day" }));
-        for bad in
-            ["10", "0/second", "10001/second", "-1/second", "10/sec", "1/second -j ACCEPT", "010/second", "", "/"]
-        {
-            assert!(Rate::from_text(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn an_owner_is_a_name_or_a_number() {

@@ -3,7 +3,7 @@
 use super::culprit::Evidence;
 use super::{Card, place};
 use crate::plan::net::{Ports, Protocol};
-use crate::plan::proof::{Echo, Outbound, Reaction, Sweep};
+use crate::plan::proof::{Burst, Echo, Outbound, Reaction, Sweep};
 use crate::prove::verdict::{Judgement, Verdict};
 use crate::prove::wire::{Answer, Flow, Probe, Seen, What};
 use serde::Serialize;
@@ -168,6 +168,43 @@ pub fn unreached(echo: Option<Answer>) -> Option<Judgement> {
         _ => "packets from there may be lost, or the answers to them".to_owned(),
     };
     Some(Judgement::unknown(format!("the machine does not answer an echo request from there either: {why}")))
+}
+
+/// The packets of a burst and one from another source, and the card that they go through. `turn` counts the bursts that there were.
+///
+/// # Errors
+/// Why there are none.
+pub fn crowd(burst: &Burst, turn: usize, cards: &[Card]) -> Result<(usize, Vec<Probe>, Probe), String> {
+    let source = |n: usize| burst.sources.get((2 * turn + n) % burst.sources.len().max(1)).copied();
+    let (Some(one), Some(other)) = (source(0), source(1)) else { return Err("there is nobody to begin".to_owned()) };
+    let (card, dest) = place(cards, burst.interface.as_deref(), one)?;
+    let probe = |source| Probe { source, dest, what: What::Tcp(burst.port) };
+    Ok((card, vec![probe(one); usize::from(burst.begun)], probe(other)))
+}
+
+/// Judges what came back to a burst, that took so long, and to the other source after it.
+#[must_use]
+pub fn crowded(burst: &Burst, answers: &[Answer], took: std::time::Duration, other: Option<Answer>) -> Judgement {
+    let known = answers.iter().chain(&other);
+    if let Some(why) = known.filter_map(|a| if let Answer::Unknown(why) = a { Some(why) } else { None }).next() {
+        return Judgement::unknown(why.to_string());
+    }
+    if answers.len() < usize::from(burst.begun) {
+        return Judgement::unknown("no answers were kept");
+    }
+    let let_in = answers.iter().filter(|a| **a == Answer::Open).count();
+    // The kernel's clock is not ours, and one that had nearly been earned may be let in at the start.
+    let more = took.as_millis() / u128::from(burst.every_ms.max(1)) + 2;
+    let least = usize::from(burst.at_once);
+    let most = usize::try_from(more).unwrap_or(usize::MAX).saturating_add(least);
+    let said = format!("{let_in} of {} in {} ms were let in", burst.begun, took.as_millis());
+    if most >= usize::from(burst.begun) && let_in > least {
+        return Judgement::unknown(format!("{said}, and in that time so many might be"));
+    }
+    match other {
+        Some(Answer::Open) => Judgement::seen((least..=most).contains(&let_in), said),
+        _ => Judgement::seen(false, format!("{said}, and then another source was kept out as well")),
+    }
 }
 
 /// The packet of an echo, and the card that it goes through.
@@ -364,6 +401,36 @@ mod tests {
         assert_eq!(silent.verdict, Verdict::Unknown);
         assert!(silent.seen.starts_with("the machine does not answer an echo request from there either: "));
         assert!(unreached(None).is_some() && unreached(Some(Answer::Unknown(Why::BarrierLost))).is_some());
+    }
+
+    #[test]
+    fn a_burst_is_cut_off_where_it_should_be_and_hinders_nobody_else() {
+        let burst = Burst {
+            sources: [1_u8, 2, 3].map(|n| IpAddr::from([198, 19, 1, n])).into(),
+            interface: None,
+            port: 22,
+            begun: 40,
+            at_once: 20,
+            every_ms: 2000,
+        };
+        let of = |open: usize, ms: u64, other| {
+            let answers: Vec<Answer> = (0..40).map(|n| if n < open { Answer::Open } else { Answer::Silent }).collect();
+            crowded(&burst, &answers, std::time::Duration::from_millis(ms), other)
+        };
+        let good = of(21, 900, Some(Answer::Open));
+        assert_eq!((good.verdict, good.seen.as_str()), (Verdict::Holds, "21 of 40 in 900 ms were let in"));
+        assert_eq!(of(22, 900, Some(Answer::Open)).verdict, Verdict::Holds);
+        assert_eq!(of(23, 900, Some(Answer::Open)).verdict, Verdict::Fails);
+        assert_eq!(of(23, 2100, Some(Answer::Open)).verdict, Verdict::Holds);
+        assert_eq!(of(40, 900, Some(Answer::Open)).verdict, Verdict::Fails);
+        assert_eq!(of(19, 900, Some(Answer::Open)).verdict, Verdict::Fails);
+        assert_eq!(of(20, 900, Some(Answer::Silent)).verdict, Verdict::Fails);
+        assert_eq!(of(20, 900, None).verdict, Verdict::Fails);
+        // In a minute all of them may come in by and by.
+        assert_eq!(of(40, 60_000, Some(Answer::Open)).verdict, Verdict::Unknown);
+        assert_eq!(of(20, 60_000, Some(Answer::Open)).verdict, Verdict::Holds);
+        assert_eq!(of(20, 900, Some(Answer::Unknown(Why::BarrierLost))).verdict, Verdict::Unknown);
+        assert_eq!(crowded(&burst, &[], std::time::Duration::ZERO, Some(Answer::Open)).verdict, Verdict::Unknown);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) struct Machine<'a> {
     pub(super) rounds: u32,
     /// How many logins were tried since it was started: each comes from another address.
     pub(super) logins: u8,
+    /// How many bursts were tried since it was made: each comes from another source.
+    pub(super) bursts: usize,
     /// Nobody is told of judgements.
     pub(super) quiet: bool,
 }
@@ -116,6 +118,7 @@ pub(super) fn with_machine(
         in_turn: if job.accelerator == Accelerator::Kvm { SWIFT_IN_TURN } else { IN_TURN },
         rounds: 0,
         logins: 0,
+        bursts: 0,
         quiet: false,
     };
     let done = work(&mut machine, scratch.path())
@@ -158,10 +161,15 @@ fn networks(cards: &[Option<String>], proofs: &[Proof]) -> Result<Vec<Network>> 
             match check {
                 Check::Wire(knock) => drop(far.insert(knock.source)),
                 Check::Sweep(sweep) => drop(far.insert(sweep.source)),
+                Check::Burst(burst) => far.extend(&burst.sources),
                 Check::Echo(echo) => drop(far.insert(echo.source)),
                 Check::Login(login) => far.extend(login.from.iter().flat_map(|net| (0..LOGINS).map(|n| net.sample(n)))),
                 _ => {}
             }
+        }
+        for proof in proofs {
+            let Check::Window(window) = &proof.check else { continue };
+            far.extend(window.knocks.iter().filter(|m| m.interface.as_deref() == Some(name)).map(|m| m.source));
         }
         far.retain(|address| !near(*address));
         let four = far.iter().filter(|a| a.is_ipv4()).count();

@@ -3,7 +3,7 @@
 use super::Picture;
 use super::machine::{CARDS, LOGINS, Machine, SMALL};
 use crate::plan::net::{Cidr, Protocol, link4};
-use crate::plan::proof::{Check, Knock, Login, Outbound, Proof, Sweep};
+use crate::plan::proof::{Burst, Check, Knock, Login, Outbound, Proof, Reaction, SeenFrom, Sweep};
 use crate::prove::event::Which;
 use crate::prove::judge::culprit::{self, Evidence};
 use crate::prove::judge::login::{self, Keyring};
@@ -38,6 +38,12 @@ fn of<'p, T>(proofs: &[(usize, &'p Proof)], pick: impl Fn(&'p Check) -> Option<T
     proofs.iter().filter_map(|(at, p)| Some((*at, pick(&p.check)?))).collect()
 }
 
+// A knock on the port of a burst, that somebody listens there.
+fn at_its_port(burst: &Burst) -> Option<Knock> {
+    let (interface, protocol, wanted) = (burst.interface.clone(), Protocol::Tcp, Reaction::Open);
+    Some(Knock { source: *burst.sources.first()?, interface, protocol, port: burst.port, wanted })
+}
+
 impl Machine<'_> {
     /// Judges these proofs. `phase` is "again " after a reboot.
     pub(super) fn round(
@@ -66,14 +72,15 @@ impl Machine<'_> {
             self.phase(&format!("{phase}logins"));
         }
 
-        if now
-            .iter()
-            .any(|(_, p)| matches!(p.check, Check::Wire(_) | Check::Sweep(_) | Check::Echo(_) | Check::Outbound(_)))
-        {
+        if now.iter().any(|(_, p)| p.check.seen_from() == SeenFrom::Wire && !matches!(p.check, Check::Window(_))) {
             self.say(format!("knocking {phase}from the wire"));
             // One listener for all of them, and few scripts: each costs an emulated machine a quarter of a second.
-            let checks = of(now, |c| if let Check::Wire(knock) = c { Some(knock) } else { None });
-            let checks: Vec<&Knock> = checks.into_iter().map(|(_, knock)| knock).collect();
+            let checks = of(now, |c| match c {
+                Check::Wire(knock) => Some(knock.clone()),
+                Check::Burst(burst) => at_its_port(burst),
+                _ => None,
+            });
+            let checks: Vec<&Knock> = checks.iter().map(|(_, knock)| knock).collect();
             let ears = self.ears(now);
             let listens = !checks.is_empty() || !ears.is_empty();
             let listen = if listens { wire::listen(&checks, &ears) } else { String::new() };
@@ -82,6 +89,7 @@ impl Machine<'_> {
             let listening = Listening::read(&printed);
             self.knocks(now, &cards, &listening, judged, again)?;
             self.sweeps(now, &cards, &listening, judged, again)?;
+            self.bursts(now, &cards, judged, again);
             self.outbound(now, if listens { wire::HUSH } else { "" }, judged, again)?;
             self.phase(&format!("{phase}wire"));
         }
@@ -234,6 +242,30 @@ impl Machine<'_> {
         Ok(())
     }
 
+    fn bursts(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) {
+        for (at, burst) in of(now, |c| if let Check::Burst(burst) = c { Some(burst) } else { None }) {
+            // Where it took too long, the next source may be quicker.
+            let mut judgement = Judgement::unknown("nobody began");
+            for _ in 0..3 {
+                let began = std::time::Instant::now();
+                judgement = match sweep::crowd(burst, self.bursts, cards) {
+                    Err(why) => Judgement::unknown(why),
+                    Ok((card, crowd, other)) => {
+                        let answers = self.probe(card, &crowd);
+                        let took = began.elapsed();
+                        let other = self.probe(card, &[other]).first().copied();
+                        sweep::crowded(burst, &answers, took, other)
+                    }
+                };
+                self.bursts += 1;
+                if judgement.verdict != Verdict::Unknown {
+                    break;
+                }
+            }
+            self.keep(at, judgement, judged, again);
+        }
+    }
+
     // On the bare image 65,535 ports from everyone would be heard by TCP, which costs minutes.
     fn listens_to(&self, sweep: &Sweep) -> bool {
         sweep::needs_ear(sweep) && (sweep.protocol == Protocol::Udp || self.which == Which::Bundle)
@@ -247,7 +279,20 @@ impl Machine<'_> {
         let began = std::time::Instant::now();
         let (card, packets) = sweep::packets(sweep, cards)?;
         let first = *packets.first().ok_or("there is no port to ask")?;
-        let answers = self.probe(card, &packets);
+        let mut answers = self.probe(card, &packets);
+        // A machine sends only so many errors of ICMP to anybody, and on another card one may have sent some to this address as
+        // well (seen of fe80::77, which is on all of them): who is silent is asked again before it counts.
+        let ports = sweep.ports();
+        for _ in 0..3 {
+            let silent: Vec<usize> =
+                (0..answers.len()).filter(|at| answers[*at] == Answer::Silent && !sweep.lets_in(ports[*at])).collect();
+            if sweep.protocol == Protocol::Tcp || sweep.shut != Reaction::Refused || silent.is_empty() {
+                break;
+            }
+            std::thread::sleep(Duration::from_secs(2));
+            let these: Vec<Probe> = silent.iter().map(|at| packets[*at]).collect();
+            silent.into_iter().zip(self.probe(card, &these)).for_each(|(at, answer)| answers[at] = answer);
+        }
         let unreached = match sweep::all_silent(&answers) {
             true => sweep::unreached(self.echo(card, Probe { what: What::Echo, ..first })),
             false => None,
