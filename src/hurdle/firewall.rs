@@ -504,7 +504,11 @@ fn same_rules(family: &str, text: &str) -> String {
             ));
         } else if let Some((chain, policy)) = line.strip_prefix(':').and_then(|l| l.split_once(' ')) {
             let policy = policy.split(' ').next().unwrap_or_default();
-            script.push_str(&format!("has '-P {chain} {policy}' || wrong 'the policy of {chain} is not {policy}'\n"));
+            // One of our own has none.
+            script.push_str(&match policy {
+                "-" => format!("has '-N {chain}' || wrong 'there is no chain {chain}'\n"),
+                _ => format!("has '-P {chain} {policy}' || wrong 'the policy of {chain} is not {policy}'\n"),
+            });
         }
     }
     script.push_str(&format!(

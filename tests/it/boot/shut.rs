@@ -98,3 +98,24 @@ fn without_any_packet_filter_nothing_comes_in() {
     let says = "hardtack-firewall: no gate can be set: nothing may come in";
     assert!(outcome.console.iter().any(|line| line == says), "{:#?}", outcome.console);
 }
+
+#[test]
+fn a_first_boot_that_fails_opens_nothing_also_after_a_reboot() {
+    let mut broken = Broken::of("other.yaml", &|plan| {
+        let (text, template) = ("echo 'the last hurdle fails'; false\n".to_owned(), "fail.sh");
+        plan.commands.push(Command { stage: Stage::Apply, hurdle: "zz", text, template, guards: false });
+    });
+    // At the second boot the window believes that all may be open from the start; what must not answer there, the sweeps say.
+    broken.windows.retain(|p| p.id == "firewall/window-first-boot");
+    let outcome = broken.watched();
+    names(&outcome, &["delivery/sealed", "firewall/wire-tcp-5432-10.20.0.205"], &SHUT);
+    // On eth0 nothing at all was to answer before the end, so the window is no verdict; but it has seen nothing anywhere.
+    assert_eq!(outcome.timelines[0].exposed_ms, 0);
+    but_for_ssh(&outcome);
+    for id in SHUT {
+        let again = outcome.judged.iter().find(|j| j.proof.id == id).and_then(|j| j.again.clone()).unwrap();
+        assert_eq!(again.verdict, Verdict::Holds, "{id} after the reboot: {}", again.seen);
+    }
+    let says = "hardtack-firewall: the first boot has not succeeded yet: only ssh may come in";
+    assert!(outcome.console.iter().any(|line| line == says), "{:#?}", outcome.console);
+}
