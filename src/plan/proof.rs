@@ -238,8 +238,8 @@ impl Sweep {
 /// Connections of TCP that one source begins at once, where it may begin only so many in a time.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Burst {
-    /// Sources that are each counted by themselves, and that nothing else comes from. Each is used once: one that begins, and another
-    /// one that must not be held back by that.
+    /// Sources that are each counted by themselves, and that nothing else comes from. They take turns: one that begins, and another one
+    /// that must not be held back by that.
     pub sources: Vec<IpAddr>,
     /// The interface that they arrive on; none is one that no rule names.
     #[serde(default, skip_serializing_if = "Option::is_none")]

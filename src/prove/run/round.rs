@@ -280,8 +280,8 @@ impl Machine<'_> {
         let (card, packets) = sweep::packets(sweep, cards)?;
         let first = *packets.first().ok_or("there is no port to ask")?;
         let mut answers = self.probe(card, &packets);
-        // A machine sends only so many errors of ICMP to anybody, and on another card one may have sent some to this address as
-        // well (seen of fe80::77, which is on all of them): who is silent is asked again before it counts.
+        // A machine sends only so many errors of ICMP, and what it has sent by another card is not counted here. Once nine ports were
+        // silent to fe80::77, which is on every card; why is not proved. So who is silent is asked again before it counts.
         let ports = sweep.ports();
         for _ in 0..3 {
             let silent: Vec<usize> =

@@ -14,7 +14,7 @@ use hardtack::prove::run::{Job, Outcome};
 use hardtack::prove::shell::Keep;
 use hardtack::prove::verdict::Verdict;
 
-/// What Docker does for two containers' worth of published ports, 8088 and 5432 (seen of 28.2: `iptables-save` after `docker run -p`).
+/// What Docker does for two published ports, 8088 and 5432, written from its documentation: no engine runs here to be asked.
 const DOCKER: &str = "
 set -x
 ip netns add box
