@@ -5,7 +5,7 @@ use crate::facts::{Facts, ImageName};
 use crate::hurdle::{self, Hurdles};
 use crate::plan::name::HostName;
 use crate::plan::{BootLoader, Plan, Sealed};
-use crate::report::{Fault, FromText, Report, Source};
+use crate::report::{Diagnostic, Fault, FromText, Report, Severity, Source, shown};
 use crate::section;
 use crate::yaml::{self, Kind, Read, Spanned};
 
@@ -52,17 +52,33 @@ pub fn read(source: &Source, report: &mut Report) -> Option<Spec> {
     Spec::read(&node, report)
 }
 
+/// What reads a file beside the spec, or says why it cannot.
+pub type Inputs<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
+
 /// Plans a machine. None when the lints of the whole plan found an error.
 ///
 /// # Errors
 /// What is not the person's fault: an image without a fact that a hurdle needs, a template of ours.
-pub fn plan(spec: &Spec, facts: &Facts, report: &mut Report) -> Result<Option<Sealed>, String> {
+pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report) -> Result<Option<Sealed>, String> {
     let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
     let mut plan = Plan::new(spec.name.value.clone(), &facts.name, sysctl_d);
     plan.boot_loader = match facts.has("grubby") {
         true => Some(BootLoader::Grubby),
         false => facts.path("grub-d").ok().map(|folder| BootLoader::Grub(folder.to_owned())),
     };
+    plan.room = spec.deliver.iter().map(|way| way.value.delivery().room()).min().unwrap_or(usize::MAX);
+    for file in spec.hurdles.each().iter().flat_map(|(_, hurdle)| hurdle.inputs()) {
+        match inputs(file.as_str()) {
+            Ok(bytes) => _ = plan.inputs.insert(file.to_string(), bytes.into()),
+            Err(why) => report.push(Diagnostic {
+                code: "spec/no-such-file",
+                severity: Severity::Error,
+                message: format!("`{}` cannot be read: {why}", shown(file.as_str())),
+                span: file.span,
+                help: Some("name a file as seen from the spec's folder".to_owned()),
+            }),
+        }
+    }
     // All hurdles plan even where one cannot, so that every missing fact is named at once.
     let mut troubles: Vec<String> = Vec::new();
     for (name, hurdle) in spec.hurdles.each() {
@@ -70,6 +86,10 @@ pub fn plan(spec: &Spec, facts: &Facts, report: &mut Report) -> Result<Option<Se
         if let Err(trouble) = hurdle.plan(facts, &mut plan) {
             troubles.push(trouble.to_string());
         }
+    }
+    for (name, hurdle) in spec.hurdles.each() {
+        plan.here = spec.hurdles.place(name);
+        hurdle.settle(&mut plan, report);
     }
     for (_, hurdle) in spec.hurdles.each() {
         match hurdle.proofs(facts, &plan) {

@@ -3,7 +3,7 @@
 use super::{BAD, Stop, USAGE, terminal};
 use crate::archive::digest::sha256_hex;
 use crate::facts::{Facts, ImageName};
-use crate::plan::Sealed;
+use crate::plan::{Sealed, blocklist};
 use crate::report::{FromText, Report, Source, human};
 use crate::spec::{self, Spec};
 use crate::yaml::LARGEST;
@@ -58,6 +58,20 @@ pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -
     plan(spec, source, report)
 }
 
+// A file that a spec names.
+fn input(path: &Path) -> Result<Vec<u8>, String> {
+    let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
+    if file.metadata().is_ok_and(|about| about.is_dir()) {
+        return Err("this is a directory".to_owned());
+    }
+    let mut bytes = Vec::new();
+    file.take(blocklist::LARGEST + 1).read_to_end(&mut bytes).map_err(|e| e.to_string())?;
+    if bytes.len() as u64 > blocklist::LARGEST {
+        return Err(format!("this is larger than {} MiB", blocklist::LARGEST >> 20));
+    }
+    Ok(bytes)
+}
+
 /// A word of the command line.
 pub(super) fn word<T: FromText>(text: &str) -> Result<T, String> {
     T::from_text(text).map_err(|f| format!("{}; {}", f.message, f.help.unwrap_or_default()))
@@ -66,7 +80,8 @@ pub(super) fn word<T: FromText>(text: &str) -> Result<T, String> {
 /// Plans a spec that was read from a text.
 pub(super) fn plan(spec: Spec, source: &Source, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
-    let plan = spec::plan(&spec, &facts, report).map_err(Stop::bug)?;
+    let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
+    let plan = spec::plan(&spec, &facts, &|name| input(&folder.join(name)), report).map_err(Stop::bug)?;
     Ok(plan.map(|plan| Loaded { spec, facts, plan, sha256: sha256_hex(source.text.as_bytes()) }))
 }
 

@@ -162,6 +162,11 @@ impl CloudInit {
 }
 
 impl Delivery for CloudInit {
+    // cloud-init reads user-data with a parser of pure Python: some seconds for this much, minutes for a megabyte.
+    fn room(&self) -> usize {
+        256 << 10
+    }
+
     fn proofs(&self) -> Vec<Proof> {
         // A status of `done` also stands over modules that failed, so the errors are read (facts.md C.12).
         // They are read where `cloud-init status` reads them: to start that costs five CPU seconds under emulation.

@@ -18,6 +18,8 @@ use std::collections::BTreeMap;
 
 /// One way to a machine.
 pub trait Delivery {
+    /// How many bytes of lists it can carry beside all the rest.
+    fn room(&self) -> usize;
     /// What must be seen for the bundle to have arrived whole.
     fn proofs(&self) -> Vec<Proof>;
     /// Its files in the bundle.

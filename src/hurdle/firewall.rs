@@ -6,6 +6,7 @@ mod rules;
 
 use super::{Hurdle, Part, Trouble};
 use crate::facts::{Facts, Unknown};
+use crate::plan::blocklist::{SET4, SET6};
 use crate::plan::filter::Rate;
 use crate::plan::name::Interface;
 use crate::plan::net::{Cidr, Ports, Protocol};
@@ -338,6 +339,8 @@ impl Hurdle for Firewall {
             exits: Option<Vec<outbound::Rule>>,
             metadata: &'static str,
             address: String,
+            /// The set of whom no rule lets in.
+            blocks: Option<&'static str>,
         }
         let opens: Vec<Open> = self.allow.iter().flat_map(|allow| allow.opens(plan)).collect();
         let reject = *self.policy == Policy::Reject;
@@ -351,14 +354,16 @@ impl Hurdle for Firewall {
             Metadata::Nobody => ("nobody", plan::Metadata::Nobody),
         };
         for (ipv4, family, template) in [(true, "v4", v4), (false, "v6", v6)] {
-            let mut draw = |stage, name: &str, opens: &[&Open], exits| {
+            let set = plan.blocks.then_some(if ipv4 { SET4 } else { SET6 });
+            let mut draw = |stage, name: &str, opens: &[&Open], exits, blocks| {
                 let address = outbound::metadata(ipv4);
-                let holes = Holes { rules: rules(opens, ipv4), reject, exits, metadata, address };
+                let holes = Holes { rules: rules(opens, ipv4), reject, exits, metadata, address, blocks };
                 plan.draw("firewall", stage, &format!("{RULES}/{name}.{family}"), 0o600, template, &holes)
             };
             // At the gate the way out is open: packages may have to be fetched, and cloud-init asks its metadata service.
-            draw(Stage::Gate, "gate", &gate, None)?;
-            draw(Stage::Apply, "rules", &all, exits.as_deref().map(|exits| outbound::rules(exits, ipv4)))?;
+            // Nor does it ask a set: what keeps one from being made would keep the gate from standing.
+            draw(Stage::Gate, "gate", &gate, None, None)?;
+            draw(Stage::Apply, "rules", &all, exits.as_deref().map(|exits| outbound::rules(exits, ipv4)), set)?;
         }
         // What a source has begun so far is forgotten with the last rule that counts it.
         let rated = opens.iter().any(|o| o.rate.is_some());
@@ -399,8 +404,14 @@ impl Hurdle for Firewall {
             addresses: [true, false].map(outbound::metadata),
         };
         plan.draw("firewall", Stage::Gate, &format!("{RULES}/gate.nft"), 0o600, template!("firewall/gate.nft"), &nft)?;
-        let paths =
-            std::collections::BTreeMap::from([("rules", RULES), ("state", STATE), ("lib", LIB), ("unit", UNIT)]);
+        let sets = if plan.blocks { SET4 } else { "" };
+        let paths = std::collections::BTreeMap::from([
+            ("rules", RULES),
+            ("state", STATE),
+            ("lib", LIB),
+            ("unit", UNIT),
+            ("sets", sets),
+        ]);
         plan.draw(
             "firewall",
             Stage::Gate,
@@ -417,7 +428,7 @@ impl Hurdle for Firewall {
         plan.units.insert(UNIT.to_owned());
         plan.packages.insert(facts.package("iptables")?.to_owned());
         let unmatched = if reject { Unmatched::Reject } else { Unmatched::Drop };
-        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who });
+        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who, listed: None });
         Ok(())
     }
 

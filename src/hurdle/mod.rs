@@ -3,6 +3,7 @@
 //! To add one: `src/hurdle/NAME.rs`, `templates/NAME/`, `tests/specs/NAME.yaml`, and here a `mod` line and a list line.
 
 pub mod accounts;
+pub mod blocklist;
 pub mod firewall;
 pub mod kernel;
 pub mod ssh;
@@ -10,14 +11,19 @@ pub mod sysctl;
 
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
+use crate::plan::name::InputFile;
 use crate::plan::proof::Proof;
 use crate::report::{Lint, Report, Span};
 use crate::template::TemplateFault;
-use crate::yaml::{Described, FieldDoc, Fields, Kind, Node, Read};
+use crate::yaml::{Described, FieldDoc, Fields, Kind, Node, Read, Spanned};
 use std::collections::BTreeMap;
 
 /// One hurdle: its struct is its section of the spec.
 pub trait Hurdle {
+    /// The files beside the spec that it reads.
+    fn inputs(&self) -> Vec<&Spanned<InputFile>> {
+        Vec::new()
+    }
     /// Says what is unwise in what the person wrote. `here` is where the section's key stands.
     fn lint(&self, here: Span, report: &mut Report);
     /// Asks the machine for what the section means.
@@ -25,6 +31,8 @@ pub trait Hurdle {
     /// # Errors
     /// A fact that the image does not say, or a bug of ours.
     fn plan(&self, facts: &Facts, plan: &mut Plan) -> Result<(), Trouble>;
+    /// Asks for what depends on the others, and says what is unwise then: all hurdles have planned.
+    fn settle(&self, _: &mut Plan, _: &mut Report) {}
     /// What must be seen on the booted machine for the section to have come true. All hurdles have planned by then.
     ///
     /// # Errors
@@ -167,5 +175,6 @@ hurdles! {
     ssh: ssh::Ssh,
     sysctl: sysctl::Sysctl,
     kernel: kernel::Kernel,
+    blocklist: blocklist::Blocklist,
     firewall: firewall::Firewall,
 }

@@ -1,8 +1,10 @@
 //! What a packet filter is to do, apart from how its rules are written.
 
+use super::blocklist::Blocklist;
 use super::net::{Cidr, Ports, Protocol};
 use crate::report::{Fault, FromText, Span, shown};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a firewall does with what no rule lets in.
@@ -135,6 +137,8 @@ pub struct Filter {
     pub exits: Option<Vec<Exit>>,
     /// Who may ask the metadata service.
     pub metadata: Metadata,
+    /// Who is kept out of every port, and never answered.
+    pub listed: Option<Arc<Blocklist>>,
 }
 
 impl Filter {
@@ -152,12 +156,19 @@ impl Filter {
         self.exits.as_ref().is_none_or(|exits| exits.iter().any(|e| e.lets_out(protocol, port, dest, by)))
     }
 
+    /// Whether a list keeps it out.
+    #[must_use]
+    pub fn lists(&self, source: IpAddr) -> bool {
+        self.listed.as_ref().is_some_and(|list| list.contains(source))
+    }
+
     /// Whether a packet may come in.
     #[must_use]
     pub fn lets_in(&self, protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>) -> bool {
-        self.opens.iter().any(|o| {
-            o.protocol == protocol && o.ports.iter().any(|p| p.contains(port)) && o.lets_in_from(source, interface)
-        })
+        !self.lists(source)
+            && self.opens.iter().any(|o| {
+                o.protocol == protocol && o.ports.iter().any(|p| p.contains(port)) && o.lets_in_from(source, interface)
+            })
     }
 }
 

@@ -20,6 +20,7 @@ use name::{GroupName, HostName, KernelArgument, SysctlKey, SysctlValue, UserName
 use net::{Cidr, Ports, Protocol};
 use proof::{Proof, Sudo};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// Where the machine keeps what is ours.
 pub const LIB: &str = "/usr/local/lib/hardtack";
@@ -182,6 +183,14 @@ pub struct Plan {
     pub logins: Option<Logins>,
     /// What a firewall does, when there is one.
     pub filter: Option<Filter>,
+    /// Whether there are sets of addresses that a firewall must ask.
+    pub blocks: bool,
+    /// What the machine's lists block, where all of them are known here.
+    pub listed: Option<Arc<blocklist::Blocklist>>,
+    /// The files beside the spec that hurdles read, by the names that the person gave them.
+    pub inputs: BTreeMap<String, Arc<[u8]>>,
+    /// How many bytes of lists every way to the machine can carry.
+    pub room: usize,
     /// What must be seen.
     pub proofs: Vec<Proof>,
     /// Where the section stands whose hurdle is planning: what it asks for by default has no other place.
@@ -210,6 +219,10 @@ impl Plan {
             services: BTreeMap::new(),
             logins: None,
             filter: None,
+            blocks: false,
+            listed: None,
+            inputs: BTreeMap::new(),
+            room: usize::MAX,
             proofs: Vec::new(),
             here: None,
             kernel_askers: Vec::new(),

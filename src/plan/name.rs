@@ -53,6 +53,23 @@ name! {
     KernelArgument
 }
 
+name! {
+    /// A file on the desk, as seen from the spec's folder.
+    InputFile
+}
+
+impl FromText for InputFile {
+    const WHAT: &'static str = "a file";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        // PATH_MAX of Linux.
+        if !text.is_empty() && text.len() < 4096 && !text.chars().any(crate::report::is_unseen) {
+            return Ok(InputFile(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not the name of a file", shown(text)))
+            .help("write it as seen from the spec's folder: lists/drop.txt"))
+    }
+}
+
 impl FromText for HostName {
     const WHAT: &'static str = "a host name";
     fn from_text(text: &str) -> Result<Self, Fault> {

@@ -210,6 +210,9 @@ pub struct Sweep {
     pub declared: Vec<Ports>,
     /// What must come back from the others.
     pub shut: Reaction,
+    /// Who is answered an echo request by the same way, where no packet at all is answered from there: a list keeps it out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub witness: Option<IpAddr>,
 }
 
 impl Sweep {

@@ -4,9 +4,12 @@
 //! What may be broken without anybody being less safe is no sabotage: a comment, a blank line, or the text of a program, which
 //! would be a bug and not a control that was loosened.
 
+mod accounts;
+
+use super::blocklist::{SET4, SET6};
 use super::net::Cidr;
-use super::proof::{Check, Proof, Sudo};
-use super::{File, NOTHING, Plan, Syntax};
+use super::proof::{Check, Proof};
+use super::{File, LIB, NOTHING, Plan, Syntax};
 use crate::report::FromText;
 use std::net::IpAddr;
 
@@ -149,7 +152,8 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
             sabotage.eyes.clear();
         }
     }
-    accounts(plan, &mut all);
+    sets(plan, &mut all);
+    accounts::accounts(plan, &mut all);
     for unit in &plan.units {
         let hurdle =
             plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map_or("delivery", |(_, f)| f.hurdle);
@@ -263,6 +267,8 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                         let others: Vec<&str> = value.split(' ').filter(|w| *w != BEFORE_THE_NETWORK).collect();
                         format!("{key}={}", others.join(" "))
                     }
+                    ("OnCalendar", _) => "OnCalendar=yearly".to_owned(),
+                    ("Persistent", "yes") => "Persistent=no".to_owned(),
                     _ => continue,
                 };
                 add(
@@ -308,6 +314,7 @@ fn rules(path: &str, file: &File, push: &mut impl FnMut(String, String, String, 
         } else if line.starts_with("-A ") {
             let lets = line.ends_with(" -j ACCEPT");
             let eyes: &[Eye] = match line {
+                _ if line.starts_with("-A INPUT -m set ") => KEPT_OUT,
                 _ if !lets => &[],
                 _ if line.contains("-type 8 ") || line.contains("-type 128 ") => &[Eye::Echo],
                 _ if !line.contains(" --dports ") => &[],
@@ -339,6 +346,35 @@ fn rules(path: &str, file: &File, push: &mut impl FnMut(String, String, String, 
     add(format!("let in 4444 by {name}"), format!("{name} has one rule more: `{extra}`"), text, eyes);
 }
 
+/// Who is kept out by a list would come in, and be answered.
+const KEPT_OUT: &[Eye] = &[Eye::Knock, Eye::Sweep, Eye::Echo];
+
+// What a list keeps out is seen from outside only where it is known whom it names.
+fn sets(plan: &Plan, all: &mut Vec<Sabotage>) {
+    let names = |ipv4| plan.filter.as_ref().and_then(|f| f.listed.as_ref()).is_some_and(|l| l.sample(ipv4).is_some());
+    for sabotage in all.iter_mut().filter(|s| s.eyes == KEPT_OUT) {
+        let Change::Text { path, .. } = &sabotage.change else { continue };
+        if !names(path.ends_with(".v4")) {
+            sabotage.eyes.clear();
+        }
+    }
+    for (ipv4, set, word) in [(true, SET4, "set-ipv4"), (false, SET6, "set-ipv6")] {
+        if plan.blocks && names(ipv4) {
+            all.push(Sabotage {
+                id: format!("blocklist/empty {set}"),
+                hurdle: "blocklist".to_owned(),
+                what: format!("the set {set} is empty"),
+                change: Change::Scripts {
+                    spoil: format!("ipset flush {set}"),
+                    mend: format!("sh {LIB}/blocklist-load"),
+                },
+                word: word.to_owned(),
+                eyes: KEPT_OUT.to_vec(),
+            });
+        }
+    }
+}
+
 // A rule before, in and after its ` -s NET`.
 fn source(line: &str) -> Option<(&str, &str, &str)> {
     let (head, rest) = line.split_once(" -s ")?;
@@ -357,96 +393,6 @@ fn looser(path: &str, file: &File) -> Sabotage {
         },
         word: path.to_owned(),
         eyes: Vec::new(),
-    }
-}
-
-/// A key that stands nowhere else; nobody has its other half (the public point of RFC 8032, section 7.1, test 1).
-const STRANGER: &str = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINdamAGCsQq31Uv+08lkBzoO4XLz2qYjJa8CGmj3B1Ea sabotage";
-
-// Names are one plain word each (UserName), so they need no quoting.
-fn accounts(plan: &Plan, all: &mut Vec<Sabotage>) {
-    let mut add = |what: String, sentence: String, word: &str, spoil: String, mend: String| {
-        let (hurdle, word) = ("accounts".to_owned(), word.to_owned());
-        all.push(Sabotage {
-            id: format!("accounts/{what}"),
-            hurdle,
-            what: sentence,
-            change: Change::Scripts { spoil, mend },
-            word,
-            eyes: Vec::new(),
-        });
-    };
-    // What is changed is kept beside, with its owner and mode.
-    let kept = |file: &str, change: &str| {
-        (format!("cp -a {file} {file}.sabotage && {change}"), format!("mv -f {file}.sabotage {file}"))
-    };
-    for (name, account) in &plan.accounts {
-        let home = format!("$(getent passwd {name} | cut -d: -f6)");
-        let keys = format!("{home}/.ssh/authorized_keys");
-        let (spoil, mend) = kept(&keys, &format!("echo '{STRANGER}' >>{keys}"));
-        add(
-            format!("another key for {name}"),
-            format!("a stranger's key stands among {name}'s"),
-            name.as_str(),
-            spoil,
-            mend,
-        );
-        let (spoil, mend) = kept("/etc/shadow", &format!("passwd -d {name}"));
-        add(format!("no password for {name}"), format!("{name} needs no password"), name.as_str(), spoil, mend);
-        let (spoil, mend) = kept("/etc/shadow", &format!("chage -E 1 {name}"));
-        if plan.logins.is_some() && !account.keys.is_empty() {
-            add(
-                format!("{name} has expired"),
-                format!("{name}'s account has expired"),
-                &format!("{name}-logs-in"),
-                spoil,
-                mend,
-            );
-        }
-        add(
-            format!("{name} in the group shadow"),
-            format!("{name} is in a group that may read all hashes"),
-            name.as_str(),
-            format!("usermod -aG shadow {name}"),
-            format!("gpasswd -d {name} shadow"),
-        );
-        let (rule, sentence) = match account.sudo {
-            Sudo::WithoutPassword => ("(ALL) !ALL", "sudo does nothing for"),
-            _ => ("(ALL:ALL) NOPASSWD: ALL", "sudo does all without a password for"),
-        };
-        let file = "/etc/sudoers.d/zz-sabotage";
-        add(
-            format!("sudo for {name}"),
-            format!("{sentence} {name}"),
-            &format!("{name}-sudo"),
-            format!("echo '{name} ALL={rule}' >{file} && chmod 440 {file}"),
-            format!("rm -f {file}"),
-        );
-    }
-    if !plan.accounts.is_empty() {
-        let twin = ("useradd -o -u 0 -M -N -g 0 toor", "sed -i '/^toor:/d' /etc/passwd /etc/shadow");
-        add(
-            "root's twin".into(),
-            "an account toor is root as well".into(),
-            "nobody-else",
-            twin.0.into(),
-            twin.1.into(),
-        );
-        let spoil = format!(
-            "useradd -m stranger && mkdir -p ~stranger/.ssh && echo '{STRANGER}' >~stranger/.ssh/authorized_keys && usermod -p '' stranger"
-        );
-        add(
-            "a stranger".into(),
-            "there is one account more, with a key".into(),
-            "nobody-else",
-            spoil,
-            "userdel -r stranger".into(),
-        );
-    }
-    let root = plan.proofs.iter().any(|p| matches!(&p.check, Check::Account(state) if state.user == "root"));
-    if root {
-        let (spoil, mend) = kept("/etc/shadow", "passwd -d root");
-        add("root's password".into(), "root needs no password".into(), "root-locked", spoil, mend);
     }
 }
 

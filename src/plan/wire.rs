@@ -50,6 +50,9 @@ impl Filter {
     // The kernel sends the reset of REJECT to a link-local address by the first card that has come up (nf_send_reset6 looks
     // up the way without the card that the packet came by; seen with Linux 6.1 and 6.18), so on another card it is lost.
     fn shut_to(&self, protocol: Protocol, source: IpAddr) -> Reaction {
+        if self.lists(source) {
+            return Reaction::Silent;
+        }
         let link_local = matches!(source, IpAddr::V6(a) if a.is_unicast_link_local());
         match self.shut() {
             Reaction::Refused if protocol == Tcp && link_local && !self.interfaces().is_empty() => Reaction::Shut,
@@ -68,6 +71,11 @@ impl Filter {
                 at,
             })
             .collect()
+    }
+
+    /// One of each family whom a list keeps out.
+    fn kept_out(&self) -> impl Iterator<Item = IpAddr> {
+        self.listed.iter().flat_map(|list| [true, false].into_iter().filter_map(|ipv4| list.sample(ipv4)))
     }
 
     /// What each source may begin only so many of.
@@ -146,6 +154,9 @@ fn knocks(filter: &Filter) -> Vec<Proof> {
                 for source in &card.far {
                     knock(open.protocol, port, *source, card.name);
                 }
+                for source in filter.kept_out().filter(|_| card.name.is_none()) {
+                    knock(open.protocol, port, source, card.name);
+                }
                 // Where a rule names its sources, one that no rule names must stay out.
                 for ipv4 in [true, false] {
                     let others = |a: &IpAddr| cards.iter().any(|c| c.name != card.name && c.far.contains(a));
@@ -179,11 +190,12 @@ fn sweeps(filter: &Filter) -> Vec<Proof> {
         let mut sources: Vec<IpAddr> = card.near.into_iter().chain(card.far).collect();
         let nets = filter.opens.iter().filter(|o| card.name == o.interface.as_deref()).flat_map(|o| &o.from);
         sources.extend(nets.map(|net| net.sample(card.number())));
+        sources.extend(filter.kept_out().filter(|_| card.name.is_none()));
         let mut known = BTreeSet::new();
         sources.retain(|s| known.insert(*s));
         for source in sources {
             for protocol in [Tcp, Udp] {
-                let open = filter.ports(protocol, |o| o.lets_in_from(source, card.name));
+                let open = filter.ports(protocol, |o| !filter.lists(source) && o.lets_in_from(source, card.name));
                 let declared = if protocol == Udp { filter.ports(protocol, |_| true) } else { Vec::new() };
                 let (word, refs): (_, &[&str]) = match protocol {
                     Tcp => ("of all 65,535 TCP ports", &["R6", "R11", "R16", "R19"]),
@@ -197,6 +209,10 @@ fn sweeps(filter: &Filter) -> Vec<Proof> {
                     open,
                     declared,
                     shut: filter.shut_to(protocol, source),
+                    witness: filter
+                        .lists(source)
+                        .then(|| card.far[usize::from(source.is_ipv6())])
+                        .filter(|who| !filter.lists(*who)),
                 });
                 let id = named(&format!("sweep-{}", protocol.as_str()), source, card.name);
                 proofs.push(proof(id, refs, statement, check));
@@ -295,9 +311,12 @@ fn watcher(open: &Open, card: &Card<'_>) -> IpAddr {
 fn echoes(filter: &Filter) -> Vec<Proof> {
     let mut proofs = Vec::new();
     for card in filter.cards() {
-        for source in card.near.into_iter().chain(card.far) {
-            let check = Check::Echo(Echo { source, interface: card.name.map(ToOwned::to_owned), answered: true });
-            let statement = format!("an echo request from {source} is answered{}", on(card.name));
+        let listed = filter.kept_out().filter(|_| card.name.is_none());
+        for source in card.near.into_iter().chain(card.far).chain(listed) {
+            let answered = !filter.lists(source);
+            let check = Check::Echo(Echo { source, interface: card.name.map(ToOwned::to_owned), answered });
+            let word = if answered { "answered" } else { "not answered" };
+            let statement = format!("an echo request from {source} is {word}{}", on(card.name));
             proofs.push(proof(named("echo", source, card.name), &["R9", "RFC 4890"], statement, check));
         }
     }
@@ -311,9 +330,10 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
     let mut ports: BTreeSet<u16> = WATCHED.into();
     ports.extend(tcp().flat_map(Open::ends));
     let declared: BTreeSet<Ports> = tcp().flat_map(|o| o.ports.iter().copied()).collect();
-    let mut knocks = Vec::new();
+    let (mut knocks, mut later) = (Vec::new(), Vec::new());
     for card in filter.cards() {
-        let mut sources: Vec<IpAddr> = card.far.iter().copied().chain(card.near).collect();
+        let listed = filter.kept_out().filter(|_| card.name.is_none());
+        let mut sources: Vec<IpAddr> = card.far.iter().copied().chain(card.near).chain(listed).collect();
         // One must be let in, and best at the gate: for a card that nobody hears is no card that is shut.
         let named = tcp().filter(|o| o.interface.as_deref() == card.name);
         let nets = named.flat_map(|o| o.from.iter().map(|net| (!o.from_the_gate, !net.is_ipv4(), *net)));
@@ -331,7 +351,13 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
                     None => Since::Never,
                 };
                 let (interface, shut) = (card.name.map(ToOwned::to_owned), filter.shut_to(Tcp, source));
-                knocks.push(Moment { source, interface, port: *port, since, shut });
+                let moment = |since| Moment { source, interface, port: *port, since, shut };
+                match since {
+                    // The gate asks no list: until the first boot has succeeded, nothing is said of whom one keeps out.
+                    Since::Gate if filter.lists(source) => later.push(moment(Since::Never)),
+                    _ if filter.lists(source) => knocks.push(moment(Since::Never)),
+                    _ => knocks.push(moment(since)),
+                }
             }
         }
         let here = |o: &Open| o.interface.is_none() || o.interface.as_deref() == card.name;
@@ -346,218 +372,13 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
     [(Boot::First, "first boot", "first"), (Boot::Second, "boot after it", "second")]
         .map(|(boot, words, id)| {
             let statement = format!("from power-on to the end of the {words}, no TCP port answers before its stage");
-            let check =
-                Check::Window(Window { boot, knocks: knocks.clone(), declared: declared.iter().copied().collect() });
+            let mut knocks = knocks.clone();
+            knocks.extend(later.iter().filter(|_| boot == Boot::Second).cloned());
+            let check = Check::Window(Window { boot, knocks, declared: declared.iter().copied().collect() });
             proof(format!("window-{id}-boot"), &["R12", "R22", "R23"], statement, check)
         })
         .into()
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::plan::Metadata;
-    use crate::plan::net::Cidr;
-    use crate::report::FromText;
-
-    fn filter(opens: Vec<Open>) -> Filter {
-        Filter { unmatched: Unmatched::Drop, opens, exits: None, metadata: Metadata::Open }
-    }
-
-    fn open(port: u16, from: &[&str], interface: Option<&str>, from_the_gate: bool) -> Open {
-        let from = from.iter().map(|c| Cidr::from_text(c).unwrap()).collect();
-        let interface = interface.map(str::to_owned);
-        Open { protocol: Tcp, ports: vec![Ports::one(port)], from, interface, rate: None, from_the_gate, span: None }
-    }
-
-    fn check<'a>(proofs: &'a [Proof], id: &str) -> &'a Check {
-        &proofs
-            .iter()
-            .find(|p| p.id == id)
-            .unwrap_or_else(|| panic!("no {id} in {:?}", proofs.iter().map(|p| &p.id).collect::<Vec<_>>()))
-            .check
-    }
-
-    #[test]
-    fn what_is_declared_and_what_is_not_are_both_knocked_on() {
-        let filter = filter(vec![open(80, &["10.0.0.0/8"], None, false)]);
-        let made = proofs(&filter);
-        let wanted = |id: &str| match check(&made, id) {
-            Check::Wire(k) => k.wanted,
-            _ => unreachable!("a knock"),
-        };
-        assert_eq!(wanted("firewall/wire-tcp-80-10.0.0.205"), Reaction::Open);
-        assert_eq!(wanted("firewall/wire-tcp-80-203.0.113.7"), Reaction::Silent);
-        assert_eq!(wanted("firewall/wire-tcp-80-2001:db8:feed::7"), Reaction::Silent);
-        assert_eq!(wanted("firewall/wire-tcp-4444-198.18.0.77"), Reaction::Silent);
-        assert_eq!(wanted("firewall/wire-udp-4444-fe80::77"), Reaction::Silent);
-    }
-
-    #[test]
-    fn a_rule_for_one_interface_counts_on_that_one_only() {
-        let opens = vec![open(80, &[], Some("eth1"), false), open(22, &[], None, true)];
-        let filter = filter(opens);
-        assert_eq!(filter.interfaces(), ["eth1"]);
-        let made = proofs(&filter);
-        let open = |id: &str| match check(&made, id) {
-            Check::Sweep(s) => s.open.iter().map(|p| p.first).collect::<Vec<_>>(),
-            _ => unreachable!("a sweep"),
-        };
-        assert_eq!(open("firewall/sweep-tcp-198.18.1.77-eth1"), [22, 80]);
-        assert_eq!(open("firewall/sweep-tcp-198.18.0.77"), [22]);
-        assert_eq!(open("firewall/sweep-tcp-203.0.113.7"), [22]);
-        assert_eq!(open("firewall/sweep-udp-203.0.113.7"), [0_u16; 0]);
-        let knocks = |id: &str| match check(&made, id) {
-            Check::Wire(k) => (k.interface.as_deref(), k.wanted),
-            _ => unreachable!("a knock"),
-        };
-        assert_eq!(knocks("firewall/wire-tcp-80-198.51.100.7-eth1"), (Some("eth1"), Reaction::Open));
-        assert_eq!(knocks("firewall/wire-tcp-80-203.0.113.7"), (None, Reaction::Silent));
-    }
-
-    #[test]
-    fn nobody_knocks_on_two_cards() {
-        let net = ["10.0.0.0/8", "2001:db8:9::/48"];
-        let names = ["a", "b", "c", "d"];
-        let mut opens: Vec<Open> = names.iter().map(|name| open(80, &net, Some(name), false)).collect();
-        opens.push(open(443, &net, None, false));
-        let mut seen: std::collections::BTreeMap<IpAddr, BTreeSet<Option<String>>> = Default::default();
-        for proof in proofs(&filter(opens)) {
-            let source = match &proof.check {
-                Check::Wire(knock) => knock.source,
-                Check::Sweep(sweep) => sweep.source,
-                Check::Echo(echo) => echo.source,
-                _ => continue,
-            };
-            seen.entry(source).or_default().insert(proof.check.interface().map(str::to_owned));
-        }
-        seen.remove(&IpAddr::V6(NEIGHBOUR6));
-        assert!(seen.len() > 12 && seen.values().all(|cards| cards.len() == 1), "{seen:?}");
-    }
-
-    #[test]
-    fn each_card_is_asked_from_near_and_from_far() {
-        let names = ["a", "b", "c", "d"];
-        let made = proofs(&filter(names.iter().map(|name| open(80, &[], Some(name), false)).collect()));
-        for (name, far) in [("a", 1), ("b", 2)]
-            .map(|(n, at)| (n, FAR[at]))
-            .into_iter()
-            .chain([("c", IpAddr::from([203, 0, 113, 10])), ("d", IpAddr::from([198, 51, 100, 11]))])
-        {
-            for what in ["echo", "sweep-tcp", "sweep-udp", "wire-tcp-4444", "wire-udp-4444", "wire-tcp-80"] {
-                assert_eq!(check(&made, &format!("firewall/{what}-{far}-{name}")).interface(), Some(name));
-            }
-            check(&made, &format!("firewall/wire-udp-4444-fe80::77-{name}"));
-        }
-    }
-
-    #[test]
-    fn udp_ports_of_one_network_are_asked_from_all() {
-        let opens = vec![Open { protocol: Udp, ..open(1194, &["10.0.0.0/8"], None, false) }];
-        let made = proofs(&filter(opens));
-        let asked = |id: &str| match check(&made, id) {
-            Check::Sweep(s) => (s.ports().contains(&1194), s.lets_in(1194)),
-            _ => unreachable!("a sweep"),
-        };
-        assert_eq!(asked("firewall/sweep-udp-10.0.0.205"), (true, true));
-        assert_eq!(asked("firewall/sweep-udp-198.18.0.77"), (true, false));
-        assert_eq!(asked("firewall/sweep-udp-2001:db8:feed::7"), (true, false));
-    }
-
-    #[test]
-    fn a_port_may_answer_from_its_stage_on() {
-        let opens = vec![open(22, &[], None, true), open(80, &[], None, false), open(81, &["10.0.0.0/8"], None, false)];
-        let made = windows(&filter(opens));
-        assert_eq!(made.len(), 2);
-        let Check::Window(window) = check(&made, "firewall/window-first-boot") else { unreachable!("a window") };
-        let since = |port| {
-            let all: BTreeSet<Since> = window.knocks.iter().filter(|m| m.port == port).map(|m| m.since).collect();
-            all.into_iter().collect::<Vec<_>>()
-        };
-        assert_eq!(
-            (since(22), since(80), since(81)),
-            (vec![Since::Gate], vec![Since::Open], vec![Since::Open, Since::Never])
-        );
-        assert_eq!(since(4444), [Since::Never]);
-        let sources: BTreeSet<String> = window.knocks.iter().map(|m| m.source.to_string()).collect();
-        let wanted = ["10.0.0.205", "198.18.0.77", "2001:db8:feed::7", "203.0.113.7", "fe80::77"];
-        assert_eq!(sources.into_iter().collect::<Vec<_>>(), wanted);
-    }
-
-    fn counted(from: &[&str], interface: Option<&str>) -> Open {
-        Open { rate: Some(Rate::from_text("30/minute").unwrap()), ..open(22, from, interface, true) }
-    }
-
-    #[test]
-    fn a_burst_comes_from_sources_that_nobody_else_has() {
-        let opens = vec![
-            counted(&["10.0.0.0/8", "2001:db8:1::/48", "192.0.2.16/28"], None),
-            open(80, &[], Some("eth1"), false),
-        ];
-        let made = proofs(&filter(opens));
-        let bursts: Vec<&Burst> =
-            made.iter().filter_map(|p| if let Check::Burst(b) = &p.check { Some(b) } else { None }).collect();
-        // Two networks on two cards; the third is too small to keep anybody apart.
-        let of = |b: &Burst| (b.sources[0].to_string(), b.sources.len(), b.interface.clone());
-        assert_eq!(
-            bursts.iter().map(|b| of(b)).collect::<Vec<_>>(),
-            [
-                ("10.0.1.0".to_owned(), 31, None),
-                ("2001:db8:1:100::7".to_owned(), 31, None),
-                ("10.0.2.0".to_owned(), 3, Some("eth1".to_owned())),
-                ("2001:db8:1:200::7".to_owned(), 3, Some("eth1".to_owned())),
-            ]
-        );
-        assert!(bursts.iter().all(|b| (b.port, b.begun, b.at_once, b.every_ms) == (22, 41, 20, 2000)));
-        let others: BTreeSet<IpAddr> = made
-            .iter()
-            .filter_map(|p| match &p.check {
-                Check::Wire(k) => Some(k.source),
-                Check::Sweep(s) => Some(s.source),
-                Check::Echo(e) => Some(e.source),
-                _ => None,
-            })
-            .collect();
-        assert!(bursts.iter().all(|b| b.sources.iter().all(|s| !others.contains(s))));
-        // Anybody, and what no machine keeps up with.
-        let made = proofs(&filter(vec![counted(&[], None)]));
-        check(&made, "firewall/burst-tcp-22-198.19.1.0");
-        check(&made, "firewall/burst-tcp-22-2001:db8:b000:100::7");
-        let swift = Open { rate: Some(Rate::from_text("51/second").unwrap()), ..counted(&[], None) };
-        assert!(!proofs(&filter(vec![swift])).iter().any(|p| matches!(p.check, Check::Burst(_))));
-    }
-
-    #[test]
-    fn a_port_that_counts_is_watched_by_one_who_does_nothing_else() {
-        let opens = vec![counted(&["10.0.0.0/8"], None), open(80, &[], None, false)];
-        let made = windows(&filter(opens));
-        let Check::Window(window) = check(&made, "firewall/window-first-boot") else { unreachable!("a window") };
-        let lets_in = |port| {
-            let of = |m: &&Moment| m.port == port && m.since != Since::Never;
-            window.knocks.iter().filter(of).map(|m| (m.source.to_string(), m.since)).collect::<Vec<_>>()
-        };
-        assert_eq!(lets_in(22), [("10.0.1.31".to_owned(), Since::Gate)]);
-        assert_eq!(lets_in(80).len(), 5);
-        assert!(window.declared.contains(&Ports::one(22)));
-    }
-
-    #[test]
-    fn every_card_is_watched_and_on_each_one_may_be_let_in() {
-        let opens = vec![
-            open(22, &["10.0.0.0/8"], Some("eth1"), true),
-            open(443, &["10.0.0.0/8"], None, false),
-            open(80, &[], Some("eth1"), false),
-        ];
-        let made = windows(&filter(opens));
-        let Check::Window(window) = check(&made, "firewall/window-second-boot") else { unreachable!("a window") };
-        let may = |interface: Option<&str>| {
-            let of = |m: &&Moment| m.interface.as_deref() == interface && m.since != Since::Never;
-            let all = window.knocks.iter().filter(of).map(|m| (m.port, m.since, m.source.to_string()));
-            all.collect::<BTreeSet<_>>().into_iter().map(|(p, s, from)| format!("{p} {s:?} {from}")).collect::<Vec<_>>()
-        };
-        assert_eq!(may(None), ["443 Open 10.0.0.205"]);
-        let all = ["80 Open 10.0.0.206", "80 Open 198.18.1.77", "80 Open 198.51.100.7", "80 Open 2001:db8:beef::7"];
-        let all = [&["22 Gate 10.0.0.206"][..], &all, &["80 Open fe80::77", "443 Open 10.0.0.206"]].concat();
-        assert_eq!(may(Some("eth1")), all);
-    }
-}
+mod tests;

@@ -173,6 +173,14 @@ pub const FAULTS: &[Lint] = &[
         instead: "a number in the range that the message names",
         refs: &["hardtack explain spec"],
     },
+    Lint {
+        code: "spec/no-such-file",
+        severity: Severity::Error,
+        finds: "a file beside the spec that cannot be read",
+        why: "what it should bring would be missing from the machine",
+        instead: "its name, as seen from the spec's folder",
+        refs: &["hardtack explain spec"],
+    },
 ];
 
 /// Something that a spec can hold.

@@ -11,6 +11,9 @@ digest={{ digest }}
 lib={{ lib }}
 state={{ state }}
 when=${1:-late}
+# For commands, some of which can do their work only with a network.
+export when
+waits=
 
 say() {
     echo "hardtack: $*"
@@ -30,7 +33,15 @@ stage() {
     for command in "$lib/$1.d"/*; do
         [ -e "$command" ] || continue
         say "$1: ${command##*/}"
-        sh "$command" || fail "$1: ${command##*/}"
+        sh "$command"
+        case $? in
+        0) ;;
+        75)
+            [ "$when" = early ] || fail "$1: ${command##*/}"
+            waits="$waits ${command##*/}"
+            ;;
+        *) fail "$1: ${command##*/}" ;;
+        esac
     done
 }
 
@@ -92,6 +103,7 @@ systemctl --quiet --no-reload enable {{ unit }} || fail "enable: "{{ unit }}
 {% endfor %}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
+[ -z "$waits" ] || { say "waiting for the network:$waits"; exit 0; }
 
 # All of it, wherever it lies, before the mark that says so.
 sync

@@ -15,6 +15,10 @@ say() {
 }
 
 load() {
+{% if sets %}
+    # What rules name must be there before them. The gate names none.
+    [ "$1" = gate ] || sh {{ lib }}/blocklist-load || return 1
+{% endif %}
     # A kernel without IPv6 (ipv6.disable=1) may refuse its rules, and needs none.
     ip6tables-restore -w 10 <"$rules/$1.v6" || [ ! -e /proc/net/if_inet6 ] || return 1
     iptables-restore -w 10 <"$rules/$1.v4" && reopen

@@ -3,6 +3,7 @@
 #![allow(unreachable_pub, reason = "modules of one binary")]
 
 mod archive;
+mod blocklist;
 mod boot;
 mod cli;
 mod fetch;

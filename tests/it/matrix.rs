@@ -78,7 +78,9 @@ fn the_kernel_takes_the_rules_and_says_them_back_word_for_word() {
             for kind in ["gate", "rules"] {
                 let Some(entry) = tree.get(&format!("rootfs/etc/hardtack/firewall/{kind}.{family}")) else { continue };
                 let text = numbered(&String::from_utf8_lossy(&entry.data));
-                let script = format!("{tool}-restore && {tool} -S");
+                let sets =
+                    "ipset create hardtack-block4 hash:net && ipset create hardtack-block6 hash:net family inet6";
+                let script = format!("{sets} && {tool}-restore && {tool} -S");
                 let mut child = Command::new("unshare")
                     .args(["-n", "sh", "-c", &script])
                     .stdin(Stdio::piped())

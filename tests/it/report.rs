@@ -414,6 +414,7 @@ fn small() -> Outcome {
         open: vec![Ports::one(22)],
         declared: Vec::new(),
         shut: Reaction::Silent,
+        witness: None,
     };
     let knock = Knock {
         source: far,

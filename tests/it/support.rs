@@ -33,6 +33,11 @@ pub(crate) fn samples() -> Vec<(String, PathBuf)> {
     found
 }
 
+/// A file that a spec names, as a sample would: from the folder of the samples.
+pub(crate) fn input(name: &str) -> Result<Vec<u8>, String> {
+    std::fs::read(root().join("tests/specs").join(name)).map_err(|e| e.to_string())
+}
+
 /// A spec that must be good, and what is true of its image (or of another one).
 pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
     let source = Source { name: "test.yaml".to_owned(), text: text.to_owned() };
@@ -40,7 +45,7 @@ pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
     let spec = spec::read(&source, &mut report);
     let planned = spec.and_then(|spec| {
         let facts = Facts::load(image.unwrap_or(spec.image.0)).unwrap();
-        let plan = spec::plan(&spec, &facts, &mut report).unwrap_or_else(|e| panic!("{e}"))?;
+        let plan = spec::plan(&spec, &facts, &input, &mut report).unwrap_or_else(|e| panic!("{e}"))?;
         Some((spec, facts, plan))
     });
     planned.unwrap_or_else(|| panic!("{}", human(&report, &source, false)))

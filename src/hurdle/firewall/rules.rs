@@ -13,6 +13,8 @@ pub(super) struct Rule {
     interface: String,
     ports: String,
     limit: Option<Limit>,
+    /// Whether it lets in whoever looks after the machine: before any list is asked, so that no list can lock them out.
+    admin: bool,
 }
 
 /// How many connections each source may begin, as the templates write it. Rules of one name count together (xt_hashlimit).
@@ -73,6 +75,7 @@ pub(super) fn rules(opens: &[&Open], ipv4: bool) -> Vec<Rule> {
                     interface: open.interface.clone().unwrap_or_default(),
                     ports,
                     limit: Limit::of(open),
+                    admin: open.from_the_gate && !open.from.is_empty(),
                 });
             }
         }

@@ -3,6 +3,7 @@
 use super::Blocklist;
 use super::range::{Address, Range, networks};
 use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
 
 /// A set of one family.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,6 +83,35 @@ impl Blocklist {
     #[must_use]
     pub fn figures6(&self) -> Figures {
         figures(&self.v6, ELEMENT6)
+    }
+
+    /// Whether an address is in it.
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        fn within<A: Address>(ranges: &[Range<A>], address: A) -> bool {
+            let at = ranges.partition_point(|range| range.last < address);
+            ranges.get(at).is_some_and(|range| range.first <= address)
+        }
+        match address {
+            IpAddr::V4(a) => within(&self.v4, a.into()),
+            IpAddr::V6(a) => within(&self.v6, a.into()),
+        }
+    }
+
+    /// An address of it that a machine could have, of either family.
+    #[must_use]
+    pub fn sample(&self, ipv4: bool) -> Option<IpAddr> {
+        // The first of the widest, and neither its own address nor its router's likely one where there is another.
+        fn of<A: Address>(ranges: &[Range<A>]) -> Option<u128> {
+            let size = |range: &Range<A>| range.last.into() - range.first.into();
+            let widest = ranges.iter().rev().max_by_key(|range| size(range))?;
+            Some(widest.first.into() + 5.min(size(widest)))
+        }
+        if ipv4 {
+            of(&self.v4).map(|a| IpAddr::V4(Ipv4Addr::from(u32::from_bits(a))))
+        } else {
+            of(&self.v6).map(|a| IpAddr::V6(a.into()))
+        }
     }
 
     /// Writes the networks, one a line: IPv4 and then IPv6, each in the order of its addresses.

@@ -331,6 +331,7 @@ mod tests {
             open,
             declared: Vec::new(),
             shut,
+            witness: None,
         }
     }
 

@@ -294,7 +294,10 @@ impl Machine<'_> {
             silent.into_iter().zip(self.probe(card, &these)).for_each(|(at, answer)| answers[at] = answer);
         }
         let unreached = match sweep::all_silent(&answers) {
-            true => sweep::unreached(self.echo(card, Probe { what: What::Echo, ..first })),
+            true => {
+                let source = sweep.witness.unwrap_or(first.source);
+                sweep::unreached(self.echo(card, Probe { what: What::Echo, source, ..first }))
+            }
             false => None,
         };
         let took_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
