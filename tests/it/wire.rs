@@ -3,6 +3,7 @@ mod bridge;
 mod ear;
 mod guest;
 mod machine;
+mod serve;
 mod sweep;
 
 use std::net::{IpAddr, Ipv4Addr};

@@ -1,7 +1,8 @@
-//! Bridges: a local TCP port whose visitors are, for the guest, at an address of our choosing.
+//! Bridges: a local TCP port whose visitors are, for the guest, at an address of our choosing; and the other way round, a server at
+//! an address of our choosing, whose visitors from the guest are led to a local port.
 use std::fmt;
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -16,9 +17,9 @@ use super::{Guest, Shared};
 /// More visitors at once than this have to wait.
 const VISITORS: usize = 64;
 
-/// A local port that leads to the guest. Dropped, it closes, and resets what goes through it.
+/// A local port that leads to the guest, or to which the guest is led. Dropped, it closes, and resets what goes through it.
 pub struct Bridge {
-    /// Where to connect to.
+    /// Where to connect to; or where the guest's connections go.
     pub local: SocketAddr,
     shared: Arc<Shared>,
     fate: Arc<Fate>,
@@ -61,12 +62,32 @@ impl fmt::Debug for Bridge {
     }
 }
 
+fn sayable(address: IpAddr) -> bool {
+    let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
+    !address.is_unspecified() && !address.is_multicast() && address != broadcast
+}
+
+/// Leads what the guest begins to an address to a local port.
+pub(super) fn serve(shared: &Arc<Shared>, at: SocketAddr, local: SocketAddr) -> io::Result<Bridge> {
+    if !sayable(at.ip()) || at.port() == 0 || !local.ip().is_loopback() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("no server can be at {at}")));
+    }
+    let fate = Arc::new(Fate::default());
+    // The guest is learned when it is heard of.
+    let stack = Stack::new(at.ip(), SocketAddr::new(at.ip(), 0), [0; 6], shared.port().1);
+    let work = Work { door: Door::Guests { port: at.port(), local }, stack, fate: fate.clone() };
+    let mut inner = shared.lock();
+    if inner.closed {
+        return Err(io::Error::new(io::ErrorKind::NotConnected, "the wire is closed"));
+    }
+    inner.bridges.push(work);
+    drop(inner);
+    shared.wake();
+    Ok(Bridge { local, shared: shared.clone(), fate })
+}
+
 /// Opens a bridge.
 pub(super) fn open(shared: &Arc<Shared>, source: IpAddr, dest: SocketAddr) -> io::Result<Bridge> {
-    let sayable = |address: IpAddr| {
-        let broadcast = IpAddr::V4(Ipv4Addr::BROADCAST);
-        !address.is_unspecified() && !address.is_multicast() && address != broadcast
-    };
     if !sayable(source) || !sayable(dest.ip()) || source.is_ipv4() != dest.is_ipv4() || dest.port() == 0 {
         let words = format!("no connection can go from {source} to {dest}");
         return Err(io::Error::new(io::ErrorKind::InvalidInput, words));
@@ -80,15 +101,24 @@ pub(super) fn open(shared: &Arc<Shared>, source: IpAddr, dest: SocketAddr) -> io
         return Err(io::Error::new(io::ErrorKind::NotConnected, "the wire is closed"));
     }
     let guest = inner.guest.mac.ok_or_else(|| io::Error::new(io::ErrorKind::NotConnected, "no guest was heard"))?;
-    inner.bridges.push(Work { listener, stack: Stack::new(source, dest, guest, shared.port().1), fate: fate.clone() });
+    let stack = Stack::new(source, dest, guest, shared.port().1);
+    inner.bridges.push(Work { door: Door::Ours(listener), stack, fate: fate.clone() });
     drop(inner);
     shared.wake();
     Ok(Bridge { local, shared: shared.clone(), fate })
 }
 
+/// Where visitors come in.
+enum Door {
+    /// From this machine.
+    Ours(TcpListener),
+    /// From the guest, to this port; and where they are led to.
+    Guests { port: u16, local: SocketAddr },
+}
+
 /// The side of a bridge that the thread of the LAN works on.
 pub(super) struct Work {
-    listener: TcpListener,
+    door: Door,
     stack: Stack,
     fate: Arc<Fate>,
 }
@@ -97,6 +127,23 @@ impl Work {
     /// Whether a segment belongs to one of its connections.
     pub(super) fn owns(&self, key: &Key) -> bool {
         self.stack.visitors.iter().any(|visitor| visitor.key == *key)
+    }
+
+    /// Takes a connection that the guest begins, if it is to this server: `false` if it is not.
+    pub(super) fn welcome(&mut self, key: &Key) -> bool {
+        let Door::Guests { port, local } = self.door else { return false };
+        if (key.ours, key.our_port) != (self.stack.source, port) || self.fate.dropped.load(Ordering::Relaxed) {
+            return false;
+        }
+        // Who is not let in now asks again.
+        if self.stack.visitors.len() < VISITORS
+            && let Ok(stream) = TcpStream::connect(local)
+            && stream.set_nonblocking(true).is_ok()
+            && stream.set_nodelay(true).is_ok()
+        {
+            self.stack.accept(stream, *key);
+        }
+        true
     }
 
     /// Takes a segment it owns.
@@ -118,8 +165,10 @@ impl Work {
 
     /// The descriptors that wake it.
     pub(super) fn watch<'a>(&'a self, fds: &mut Vec<PollFd<'a>>) {
-        if self.stack.visitors.len() < VISITORS {
-            fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        if let Door::Ours(listener) = &self.door
+            && self.stack.visitors.len() < VISITORS
+        {
+            fds.push(PollFd::new(listener, PollFlags::IN));
         }
         for visitor in &self.stack.visitors {
             if !visitor.wants.is_empty() {
@@ -138,9 +187,8 @@ impl Work {
         let dropped = self.fate.dropped.load(Ordering::Relaxed);
         self.stack.wire.guest = guest.mac.unwrap_or(self.stack.wire.guest);
         while !dropped && self.stack.visitors.len() < VISITORS {
-            let Ok((local, _)) = self.listener.accept() else {
-                break;
-            };
+            let Door::Ours(listener) = &self.door else { break };
+            let Ok((local, _)) = listener.accept() else { break };
             if local.set_nonblocking(true).is_err() || local.set_nodelay(true).is_err() {
                 continue;
             }

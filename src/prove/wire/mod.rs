@@ -25,7 +25,7 @@ mod watch;
 mod tests;
 
 use crate::plan::net::{link4, machine4};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io::{self, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -56,7 +56,7 @@ pub struct Network {
     pub guest4: Ipv4Addr,
     /// The length of the IPv4 prefix.
     pub prefix4: u8,
-    /// The router, DHCP server and name server (which never answers).
+    /// The router, DHCP server and name server (which answers for [`Lan::names`] only).
     pub router4: Ipv4Addr,
     /// The advertised IPv6 prefix, a /64.
     pub prefix6: Ipv6Addr,
@@ -238,6 +238,16 @@ impl Lan {
         bridge::open(&self.shared, source, dest)
     }
 
+    /// Plays a server: who of the guest connects to `at`, wherever that lies, is led to the local port. It ends when the bridge is dropped.
+    pub fn serve(&self, at: SocketAddr, local: SocketAddr) -> io::Result<Bridge> {
+        bridge::serve(&self.shared, at, local)
+    }
+
+    /// From now on the name server answers for these names, in lower case, and for no others.
+    pub fn names(&self, names: BTreeMap<String, IpAddr>) {
+        self.shared.lock().names = names;
+    }
+
     /// Every flow the guest began by itself, in order, the first of each kind and destination.
     pub fn capture(&self) -> Vec<Seen> {
         self.shared.lock().capture.list.clone()
@@ -290,6 +300,8 @@ struct Inner {
     /// The datagrams we sent: what answers them is no flow of the guest's own.
     datagrams: BTreeSet<Key>,
     bridges: Vec<bridge::Work>,
+    /// Whom the name server knows.
+    names: BTreeMap<String, IpAddr>,
     watch: Option<watch::Watch>,
     stop: bool,
     closed: bool,

@@ -1,6 +1,7 @@
 //! The thread that holds the cable: reads frames, lets everyone have their say, sends.
+use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -209,12 +210,25 @@ impl Segment {
                     }
                 } else if flags.syn {
                     inner.capture.note(first, Flow::Tcp, ours);
+                    if let Some(server) =
+                        self.bridges.iter_mut().find_map(|bridge| bridge.welcome(&key).then_some(bridge))
+                    {
+                        server.hear(frame);
+                        return None;
+                    }
                 }
                 Some(Note::Tcp { key, flags, ack })
             }
             Said::Udp { key, .. } if inner.datagrams.contains(&key) => Some(Note::Reply { key }),
             Said::Udp { key, payload } => {
-                let flow = if key.our_port == 53 { queried(payload).map(Flow::Dns) } else { None };
+                let query = if key.our_port == 53 { queried(payload) } else { None };
+                if let Some(answer) = query.as_ref().and_then(|query| resolved(payload, query, &inner.names))
+                    && self.outgoing.len() < FULL
+                {
+                    let (from, to) = (SocketAddr::new(key.ours, 53), SocketAddr::new(key.theirs, key.their_port));
+                    framed(&build::udp((our_mac(0), heard.from_mac), from, to, &answer), &mut self.outgoing);
+                }
+                let flow = query.map(|query| Flow::Dns(query.name));
                 let dest = SocketAddr::new(key.ours, key.our_port);
                 inner.capture.note(first, flow.unwrap_or(Flow::Udp), dest);
                 None
@@ -251,8 +265,40 @@ fn epoch(heard: &Heard<'_>) -> Option<u16> {
     (heard.to_mac == our_mac(epoch)).then_some(epoch)
 }
 
-/// The name a DNS query asks for.
-fn queried(payload: &[u8]) -> Option<String> {
+/// What a DNS query asks for.
+struct Query {
+    name: String,
+    /// Where the question ends.
+    end: usize,
+    /// The type of record: 1 is of IPv4, 28 of IPv6 (RFC 1035, RFC 3596).
+    kind: u16,
+}
+
+/// The answer to a query for a name that is known here; to others there is none, as where no name server is.
+fn resolved(payload: &[u8], query: &Query, names: &BTreeMap<String, IpAddr>) -> Option<Vec<u8>> {
+    let address = names.get(&query.name.to_ascii_lowercase())?;
+    let data = match (query.kind, address) {
+        (1, IpAddr::V4(a)) => a.octets().to_vec(),
+        (28, IpAddr::V6(a)) => a.octets().to_vec(),
+        _ => Vec::new(),
+    };
+    let count = u8::from(!data.is_empty());
+    // The number of the query; an answer that was found, with one question and as many records; and the question.
+    let mut answer = payload.get(..2)?.to_vec();
+    answer.extend([0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0]);
+    answer.extend(payload.get(12..query.end)?);
+    if count > 0 {
+        // Its name is that of the question; class IN; for a minute.
+        answer.extend([0xc0, 12]);
+        answer.extend(query.kind.to_be_bytes());
+        answer.extend([0, 1, 0, 0, 0, 60, 0, u8::try_from(data.len()).ok()?]);
+        answer.extend(data);
+    }
+    Some(answer)
+}
+
+/// What a DNS query asks for.
+fn queried(payload: &[u8]) -> Option<Query> {
     if payload.get(2)? & 0x80 != 0 {
         return None;
     }
@@ -261,7 +307,8 @@ fn queried(payload: &[u8]) -> Option<String> {
     loop {
         let (&size, after) = rest.split_first()?;
         if size == 0 {
-            return Some(name);
+            let kind = u16::from_be_bytes(*after.first_chunk()?);
+            return Some(Query { name, end: payload.len() - after.len() + 4, kind });
         }
         let (label, after) = after.split_at_checked(usize::from(size)).filter(|_| size < 64)?;
         if !name.is_empty() {

@@ -61,10 +61,7 @@ impl Stack {
     }
 
     pub(super) fn connect(&mut self, local: TcpStream, port: u16) {
-        let buffer = || SocketBuffer::new(vec![0; BUFFER]);
-        let mut socket = Socket::new(buffer(), buffer());
-        socket.set_nagle_enabled(false);
-        socket.set_ack_delay(None);
+        let mut socket = socket();
         // Addresses and ports were looked at when the bridge was opened. If it fails all the same, the socket stays
         // closed and the visitor is told that it was refused.
         let _ = socket.connect(self.interface.context(), self.dest, (self.source, port));
@@ -75,6 +72,18 @@ impl Stack {
             our_port: port,
             their_port: self.dest.port(),
         };
+        self.visit(local, socket, key);
+    }
+
+    /// Takes the connection that the guest begins with the segment that comes next.
+    pub(super) fn accept(&mut self, local: TcpStream, key: Key) {
+        let mut socket = socket();
+        // As above: the port is not 0, and the socket is new.
+        let _ = socket.listen((self.source, key.our_port));
+        self.visit(local, socket, key);
+    }
+
+    fn visit(&mut self, local: TcpStream, socket: Socket<'static>, key: Key) {
         self.visitors.push(Visitor {
             local,
             handle: self.sockets.add(socket),
@@ -152,6 +161,14 @@ impl Stack {
     }
 }
 
+fn socket() -> Socket<'static> {
+    let buffer = || SocketBuffer::new(vec![0; BUFFER]);
+    let mut socket = Socket::new(buffer(), buffer());
+    socket.set_nagle_enabled(false);
+    socket.set_ack_delay(None);
+    socket
+}
+
 impl Visitor {
     /// Sees what has become of the connection.
     fn decide(&mut self, socket: &mut Socket<'_>) -> Option<BridgeEnd> {
@@ -159,8 +176,8 @@ impl Visitor {
         let outcome = match (self.patience, state) {
             (Some(_), State::Closed) => Some(BridgeEnd::Refused),
             (Some(_), State::SynSent) if self.refused => Some(BridgeEnd::Refused),
-            (Some(_), State::SynSent) if late => Some(BridgeEnd::Silent),
-            (Some(_), State::SynSent) | (None, _) => None,
+            (Some(_), State::Listen | State::SynReceived | State::SynSent) if late => Some(BridgeEnd::Silent),
+            (Some(_), State::Listen | State::SynReceived | State::SynSent) | (None, _) => None,
             (Some(_), _) => Some(BridgeEnd::Open),
         };
         match outcome {
