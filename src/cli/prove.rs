@@ -171,6 +171,7 @@ impl Ready<'_> {
             accelerator: accelerator.clone(),
             seed: &self.run.seed,
             proofs: &self.run.proofs,
+            pages: &self.run.baked.loaded.plan.pages,
             control: !args.no_control,
             reboot: !args.no_reboot,
             keep,

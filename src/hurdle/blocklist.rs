@@ -4,8 +4,8 @@ use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::blocklist::{Account, Blocklist as List, Builder, Outcome, SET4, SET6};
 use crate::plan::name::InputFile;
-use crate::plan::net::Cidr;
-use crate::plan::proof::{Check, Proof};
+use crate::plan::net::{Cidr, FAR, Protocol};
+use crate::plan::proof::{self, Check, Proof, When};
 use crate::plan::{File, LIB, Plan, STATE, Stage, Syntax};
 use crate::report::{Fault, FromText, Lint, Report, Severity, Span, shown};
 use crate::yaml::{Described, Spanned};
@@ -153,6 +153,11 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
     },
 ];
 
+/// What a proof serves where nobody knows what a list has (RFC 2544, RFC 3849).
+const SOMEBODY: &str = "198.19.255.0/24\n2001:db8:dd::/48\n";
+/// What a proof adds to a list for a while.
+const ADDED: [&str; 2] = ["198.19.254.0/24", "2001:db8:cc::/48"];
+
 const FOLDER: &str = "/etc/hardtack/blocklist";
 const TIMER: &str = "hardtack-blocklist.timer";
 
@@ -179,6 +184,34 @@ impl Blocklist {
         all.sort();
         all.dedup();
         all
+    }
+
+    // Seen from outside, where anybody may come in by a port whom no list names.
+    fn refreshed(&self, plan: &Plan) -> Option<Proof> {
+        let filter = plan.filter.as_ref()?;
+        let open = filter
+            .opens
+            .iter()
+            .find(|o| o.protocol == Protocol::Tcp && o.from.is_empty() && o.interface.is_none() && o.rate.is_none())?;
+        let urls: Vec<String> = self.sources.iter().filter_map(|s| s.url.as_ref()).map(|url| url.0.clone()).collect();
+        urls.first()?;
+        let check = Check::Refresh(proof::Refresh {
+            urls,
+            port: open.ports.first()?.first,
+            kept_out: [true, false].into_iter().filter_map(|v4| filter.listed.as_ref()?.sample(v4)).collect(),
+            let_in: FAR.into_iter().filter(|who| !filter.lists(*who)).collect(),
+            added: ADDED
+                .iter()
+                .filter_map(|net| Cidr::from_text(net).ok())
+                .filter(|n| !filter.lists(n.sample(0)))
+                .collect(),
+        });
+        let statement = "while lists are fetched anew whom they name is never answered, and everybody else always; what is no good \
+                         list changes nothing, and is reported";
+        let mut proof = Proof::new("blocklist", "refresh", &["R57", "R58"], statement, check);
+        // It takes a while, and is the same at every boot.
+        proof.when = When::AfterReboot;
+        Some(proof)
     }
 
     fn known<'a>(&'a self, allow: &[Cidr], plan: &Plan, report: &mut Report) -> Vec<Known<'a>> {
@@ -327,6 +360,14 @@ impl Hurdle for Blocklist {
             }
             Err(_) => {}
         }
+        for source in &self.sources {
+            let Some(url) = &source.url else { continue };
+            // Of a list that only the web has, nothing is known here: one of nobody's networks stands for it.
+            let bytes = source.file.as_ref().and_then(|f| plan.inputs.get(f.as_str()).cloned());
+            let page = bytes.unwrap_or_else(|| SOMEBODY.as_bytes().into());
+            plan.pages.insert(url.0.clone(), page);
+        }
+        plan.inputs.clear();
         let file = |text: String| File {
             mode: 0o600,
             text,
@@ -384,6 +425,7 @@ impl Hurdle for Blocklist {
                 Check::Script { script: DAILY.replace("TIMER", TIMER) },
             ));
         }
+        proofs.extend(self.refreshed(plan));
         Ok(proofs)
     }
 }

@@ -1,6 +1,7 @@
 //! The packet filter: both families from one section, loaded before the network, shut when anything goes wrong.
 
 mod article;
+mod ipv6;
 mod outbound;
 mod rules;
 
@@ -26,7 +27,8 @@ section! {
     pub struct Firewall as "firewall" {
         /// What becomes of packets that nothing allows: `drop` says nothing, `reject` says no.
         policy: Spanned<Policy> = Spanned::default_of(Policy::Drop), or "drop";
-        /// What IPv6 gets: `same` is the same rules.
+        /// What IPv6 gets: `same` is the same rules; `off` is no IPv6 at all but the machine's own ::1, which systemd-networkd and
+        /// NetworkManager cannot undo.
         ipv6: Spanned<Ipv6> = Spanned::default_of(Ipv6::Same), or "same";
         /// What may come in. Only ssh may from the first moment; the rest when the first boot has succeeded.
         allow: Vec<Spanned<Allow>> = Vec::new(), or "nothing";
@@ -78,6 +80,8 @@ choice! {
     pub enum Ipv6 as "a choice for IPv6" {
         /// The same rules.
         Same => "same",
+        /// None at all.
+        Off => "off",
     }
 }
 choice! {
@@ -222,6 +226,7 @@ pub const LINTS: &[Lint] = &[
     outbound::GOES_NOWHERE,
     outbound::NOT_SHUT,
     outbound::CUT_OFF,
+    ipv6::OFF_AND_NAMED,
 ];
 /// The sections inside.
 pub const PARTS: &[Part] = &[
@@ -299,6 +304,10 @@ impl Allow {
 impl Hurdle for Firewall {
     fn lint(&self, _: Span, report: &mut Report) {
         outbound::lint(self.outbound.span, *self.outbound == Outbound::Open, &self.allow_out, report);
+        if *self.ipv6 == Ipv6::Off {
+            let nets = self.allow.iter().flat_map(|a| &a.from).chain(self.allow_out.iter().flat_map(|a| &a.to));
+            ipv6::lint(nets, report);
+        }
         for allow in &self.allow {
             if allow.service.is_none() && allow.services.is_empty() && allow.ports.is_empty() {
                 report.push(OPENS_NOTHING.at(allow.span, "this entry does not say what it lets in"));
@@ -346,7 +355,9 @@ impl Hurdle for Firewall {
         let reject = *self.policy == Policy::Reject;
         let all: Vec<&Open> = opens.iter().collect();
         let gate: Vec<&Open> = opens.iter().filter(|o| o.from_the_gate).collect();
+        let off = *self.ipv6 == Ipv6::Off;
         let (v4, v6) = (template!("firewall/v4.rules"), template!("firewall/v6.rules"));
+        let v6 = if off { template!("firewall/v6-off.rules") } else { v6 };
         let exits = (*self.outbound == Outbound::Deny).then(|| outbound::exits(&self.allow_out));
         let (metadata, who) = match *self.metadata {
             Metadata::Open => ("open", plan::Metadata::Open),
@@ -393,13 +404,15 @@ impl Hurdle for Firewall {
             sets: BTreeSet<Set>,
             v4: Vec<Rule>,
             v6: Vec<Rule>,
+            off: bool,
             metadata: &'static str,
             addresses: [String; 2],
         }
         let nft = NftHoles {
             sets: sets.collect(),
             v4: rules(&gate, true),
-            v6: rules(&gate, false),
+            v6: if off { Vec::new() } else { rules(&gate, false) },
+            off,
             metadata,
             addresses: [true, false].map(outbound::metadata),
         };
@@ -411,6 +424,7 @@ impl Hurdle for Firewall {
             ("lib", LIB),
             ("unit", UNIT),
             ("sets", sets),
+            ("off", if off { "off" } else { "" }),
         ]);
         plan.draw(
             "firewall",
@@ -425,10 +439,13 @@ impl Hurdle for Firewall {
         plan.controls(&unit, Syntax::Unit, "systemctl daemon-reload");
         plan.command("firewall", Stage::Gate, template!("firewall/gate.sh"), &paths)?;
         plan.command("firewall", Stage::Open, template!("firewall/open.sh"), &paths)?;
+        if off {
+            ipv6::plan(facts, plan)?;
+        }
         plan.units.insert(UNIT.to_owned());
         plan.packages.insert(facts.package("iptables")?.to_owned());
         let unmatched = if reject { Unmatched::Reject } else { Unmatched::Drop };
-        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who, listed: None });
+        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who, listed: None, ipv6: !off });
         Ok(())
     }
 
@@ -478,6 +495,9 @@ impl Hurdle for Firewall {
         }
         if let Some(filter) = &plan.filter {
             proofs.extend(wire::proofs(filter));
+            if !filter.ipv6 {
+                proofs.extend(ipv6::proofs(filter));
+            }
         }
         Ok(proofs)
     }

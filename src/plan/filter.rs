@@ -139,12 +139,17 @@ pub struct Filter {
     pub metadata: Metadata,
     /// Who is kept out of every port, and never answered.
     pub listed: Option<Arc<Blocklist>>,
+    /// Whether the machine has IPv6 at all.
+    pub ipv6: bool,
 }
 
 impl Filter {
     /// Whether what this account begins may leave the machine.
     #[must_use]
     pub fn lets_out(&self, protocol: Protocol, port: u16, dest: IpAddr, by: Sender<'_>) -> bool {
+        if dest.is_ipv6() && !self.ipv6 {
+            return false;
+        }
         if METADATA.contains(&dest) {
             match self.metadata {
                 Metadata::Open => {}
@@ -166,6 +171,7 @@ impl Filter {
     #[must_use]
     pub fn lets_in(&self, protocol: Protocol, port: u16, source: IpAddr, interface: Option<&str>) -> bool {
         !self.lists(source)
+            && (self.ipv6 || source.is_ipv4())
             && self.opens.iter().any(|o| {
                 o.protocol == protocol && o.ports.iter().any(|p| p.contains(port)) && o.lets_in_from(source, interface)
             })

@@ -187,6 +187,8 @@ pub struct Plan {
     pub blocks: bool,
     /// What the machine's lists block, where all of them are known here.
     pub listed: Option<Arc<blocklist::Blocklist>>,
+    /// What is at the addresses that the machine fetches lists from, as far as it is known here: a proof may serve it.
+    pub pages: BTreeMap<String, Arc<[u8]>>,
     /// The files beside the spec that hurdles read, by the names that the person gave them.
     pub inputs: BTreeMap<String, Arc<[u8]>>,
     /// How many bytes of lists every way to the machine can carry.
@@ -221,6 +223,7 @@ impl Plan {
             filter: None,
             blocks: false,
             listed: None,
+            pages: BTreeMap::new(),
             inputs: BTreeMap::new(),
             room: usize::MAX,
             proofs: Vec::new(),

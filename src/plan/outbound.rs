@@ -95,7 +95,8 @@ mod tests {
     }
 
     fn seen(exits: Option<Vec<Exit>>, metadata: Metadata) -> Vec<(String, bool)> {
-        let filter = Filter { unmatched: Unmatched::Drop, opens: Vec::new(), exits, metadata, listed: None };
+        let filter =
+            Filter { unmatched: Unmatched::Drop, opens: Vec::new(), exits, metadata, listed: None, ipv6: true };
         let of = |p: Proof| match p.check {
             Check::Outbound(o) => (p.id.trim_start_matches("firewall/outbound-").to_owned(), o.leaves),
             other => panic!("{other:?}"),

@@ -114,6 +114,10 @@ pub enum Check {
     Outbound(Outbound),
     /// All of a boot, from the first instruction on: nothing answers before its stage.
     Window(Window),
+    /// No IPv6 on the wire.
+    WithoutIpv6(WithoutIpv6),
+    /// Lists on the web are fetched anew, good ones and bad ones, while the machine is knocked on.
+    Refresh(Refresh),
     /// A script, run by root with /bin/sh; it holds when the exit status is 0. Its last line says what was seen. With 75
     /// (`EX_TEMPFAIL`) it says that it could not tell, and why.
     Script {
@@ -287,6 +291,29 @@ pub struct Outbound {
     pub leaves: bool,
 }
 
+/// A machine that says nothing by IPv6, unasked or asked, and answers by IPv4.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WithoutIpv6 {
+    /// The interface; none is one that no rule names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+}
+
+/// A machine that fetches its lists anew, and who is to be answered before, then and after.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Refresh {
+    /// Where the lists are. The first is what is changed.
+    pub urls: Vec<String>,
+    /// A port of TCP that anybody may reach whom no list names.
+    pub port: u16,
+    /// Whom lists name all the time.
+    pub kept_out: Vec<IpAddr>,
+    /// Whom no list names at any time.
+    pub let_in: Vec<IpAddr>,
+    /// What is listed for a while.
+    pub added: Vec<Cidr>,
+}
+
 /// What may answer while a machine boots.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Window {
@@ -387,6 +414,8 @@ impl Check {
             | Check::Burst(_)
             | Check::Echo(_)
             | Check::Outbound(_)
+            | Check::Refresh(_)
+            | Check::WithoutIpv6(_)
             | Check::Window(_) => SeenFrom::Wire,
             Check::Says { .. }
             | Check::Sysctl { .. }
@@ -398,6 +427,20 @@ impl Check {
         }
     }
 
+    /// Whether its packets are of IPv6.
+    #[must_use]
+    pub fn is_of_ipv6(&self) -> bool {
+        let address = match self {
+            Check::Wire(knock) => Some(knock.source),
+            Check::Sweep(sweep) => Some(sweep.source),
+            Check::Burst(burst) => burst.sources.first().copied(),
+            Check::Echo(echo) => Some(echo.source),
+            Check::Outbound(outbound) => Some(outbound.dest),
+            _ => None,
+        };
+        address.is_some_and(|address| address.is_ipv6())
+    }
+
     /// The interface that its packets arrive on, where it names one.
     #[must_use]
     pub fn interface(&self) -> Option<&str> {
@@ -406,6 +449,7 @@ impl Check {
             | Check::Sweep(Sweep { interface, .. })
             | Check::Burst(Burst { interface, .. })
             | Check::Echo(Echo { interface, .. })
+            | Check::WithoutIpv6(WithoutIpv6 { interface })
             | Check::Login(Login { interface, .. }) => interface.as_deref(),
             _ => None,
         }

@@ -152,6 +152,11 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
             sabotage.eyes.clear();
         }
     }
+    // Of a family that is off, nothing is heard whatever its rules say.
+    if plan.filter.as_ref().is_some_and(|f| !f.ipv6) {
+        let of_ipv6 = |s: &Sabotage| matches!(&s.change, Change::Text { path, .. } if path.ends_with(".v6"));
+        all.iter_mut().filter(|s| of_ipv6(s)).for_each(|s| s.eyes.clear());
+    }
     sets(plan, &mut all);
     accounts::accounts(plan, &mut all);
     for unit in &plan.units {
@@ -268,6 +273,7 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                         format!("{key}={}", others.join(" "))
                     }
                     ("OnCalendar", _) => "OnCalendar=yearly".to_owned(),
+                    ("ReadOnlyPaths", _) => "ReadOnlyPaths=".to_owned(),
                     ("Persistent", "yes") => "Persistent=no".to_owned(),
                     _ => continue,
                 };

@@ -122,6 +122,8 @@ pub fn proofs(filter: &Filter) -> Vec<Proof> {
     all.extend(bursts(filter));
     all.extend(echoes(filter));
     all.extend(outbound::proofs(filter));
+    // Where there is no IPv6, its silence would tell nothing of rules.
+    all.retain(|proof| filter.ipv6 || !proof.check.is_of_ipv6());
     all
 }
 
@@ -374,6 +376,7 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
             let statement = format!("from power-on to the end of the {words}, no TCP port answers before its stage");
             let mut knocks = knocks.clone();
             knocks.extend(later.iter().filter(|_| boot == Boot::Second).cloned());
+            knocks.retain(|m| filter.ipv6 || m.source.is_ipv4());
             let check = Check::Window(Window { boot, knocks, declared: declared.iter().copied().collect() });
             proof(format!("window-{id}-boot"), &["R12", "R22", "R23"], statement, check)
         })

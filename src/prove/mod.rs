@@ -12,4 +12,5 @@ pub mod reporter;
 pub mod run;
 pub mod shell;
 pub mod verdict;
+pub mod web;
 pub mod wire;

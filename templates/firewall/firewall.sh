@@ -14,6 +14,11 @@ say() {
     echo "hardtack-firewall: $*" 2>/dev/null >/dev/console || true
 }
 
+{% if off %}
+# Before any link comes up.
+sh {{ lib }}/ipv6-off
+
+{% endif %}
 load() {
 {% if sets %}
     # What rules name must be there before them. The gate names none.

@@ -1,2 +1,6 @@
 # hardtack, templates/firewall/gate.sh: the first rules of the first boot. Later boots have the unit, and leave this be.
+{% if off %}
+# Whoever sets links up must not turn IPv6 on again.
+systemctl daemon-reload
+{% endif %}
 [ -e /run/hardtack/gate ] || sh {{ lib }}/firewall gate

@@ -3,6 +3,7 @@
 //! Sabotages that cannot mask each other share a boot: one of sshd and one of the firewall are judged by different
 //! proofs, and the wire does not need a login.
 
+mod lists;
 mod machine;
 mod several;
 mod shut;
@@ -18,7 +19,7 @@ use hardtack::plan::{File, Plan, Stage, wire};
 use hardtack::prove::event::Event;
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
-use hardtack::prove::run::{Job, Outcome, prove};
+use hardtack::prove::run::{Job, Outcome, Pages, prove};
 use hardtack::prove::shell::{Ask, Keep, printed, script};
 use hardtack::prove::verdict::Verdict;
 use serde_json::Value;
@@ -167,16 +168,22 @@ fn a_machine_with_ssh_behind_one_interface_holds() {
 /// A bundle that was broken on purpose, judged by the proofs of the whole one.
 struct Broken {
     seed: Vec<u8>,
+    pages: Pages,
     proofs: Vec<Proof>,
     windows: Vec<Proof>,
 }
 
 impl Broken {
     fn of(sample: &str, spoil: &dyn Fn(&mut Plan)) -> Broken {
-        let text = std::fs::read_to_string(root().join("tests/specs").join(sample)).unwrap();
-        let (tree, proofs) = bake(&text, None, spoil);
-        let windows = good(&text, None).2.filter.as_ref().map(wire::windows).unwrap_or_default();
-        Broken { seed: tree.get("seed.img").unwrap().data.clone(), proofs, windows }
+        Broken::text(&std::fs::read_to_string(root().join("tests/specs").join(sample)).unwrap(), spoil)
+    }
+
+    fn text(text: &str, spoil: &dyn Fn(&mut Plan)) -> Broken {
+        let (tree, proofs) = bake(text, None, spoil);
+        let plan = good(text, None).2;
+        let windows = plan.filter.as_ref().map(wire::windows).unwrap_or_default();
+        let pages = plan.pages.clone();
+        Broken { seed: tree.get("seed.img").unwrap().data.clone(), pages, proofs, windows }
     }
 
     /// Boots it once.
@@ -210,6 +217,7 @@ impl Broken {
             control: false,
             reboot,
             keep,
+            pages: &self.pages,
             warm: None,
         };
         prove(&job, tell)
@@ -344,4 +352,14 @@ fn the_readme_boots() {
     all_hold(&report, "debian-12", &report.to_string());
     held_again(&report);
     assert_eq!(report["timelines"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_machine_without_ipv6_holds_on_debian_13() {
+    let spec = root().join("tests/specs/ipv6-off.yaml");
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--image", "debian-13", "--no-control", "--no-reboot"], None);
+    for id in ["firewall/ipv6-off", "firewall/ipv6-held-off", "firewall/ipv6-silent", "firewall/ipv6-silent-eth1"] {
+        let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
+        assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["verdict"], "holds", "{said}");
+    }
 }

@@ -293,7 +293,9 @@ fn everything_can_be_explained_and_listed() {
     }
     let (_, firewall, _) = place.run(&["explain", "firewall"]);
     assert!(
-        firewall.contains("\n  iptables --policy FORWARD DROP\n      The same, for IPv6 too. (R8)\n"),
+        firewall.contains(
+            "\n  iptables --policy OUTPUT ACCEPT\n      The same with `outbound: open`, which is the default. (R7)\n"
+        ),
         "{firewall}"
     );
     assert_eq!(place.run(&["explain"]), place.run(&["explain", "spec"]));

@@ -30,6 +30,8 @@ const ONE_PLACE: &[(&str, &str)] = &[
     ("smoltcp", "prove/wire/"),
     ("signal_hook", "prove/process.rs"),
     ("ureq", "prove/image/official/http.rs"),
+    ("rustls", "prove/web.rs"),
+    ("rcgen", "prove/web.rs"),
     ("clap", "cli/"),
     ("anstream", "cli/terminal.rs"),
 ];

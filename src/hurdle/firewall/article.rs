@@ -15,8 +15,9 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
     ),
     of(
         "sysctl net.ipv6.conf.all.disable_ipv6=1",
-        "Not needed for a firewall: `ipv6: same` filters IPv6 by the same rules. The article's script leaves ip6tables open, \
-         so whatever turns IPv6 on again has no firewall; systemd-networkd and NetworkManager do so for each link.",
+        "`ipv6: off`, or `same`, which filters IPv6 by the same rules and is the default. The article's script leaves ip6tables \
+         open, and systemd-networkd and NetworkManager turn IPv6 on again for each link; with `off` they cannot, and should anybody, \
+         all of ip6tables is DROP.",
         &["R3"],
     ),
     of(
@@ -38,7 +39,12 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
         &["R6", "R19"],
     ),
     of("iptables --policy OUTPUT ACCEPT", "The same with `outbound: open`, which is the default.", &["R7"]),
-    of("iptables --policy FORWARD DROP", "The same, for IPv6 too.", &["R8"]),
+    of(
+        "iptables --policy FORWARD DROP",
+        "The same, for IPv6 too; and what Docker publishes, which FORWARD never sees, is let in only where `allow` says so \
+         (DOCKER-USER).",
+        &["R8"],
+    ),
     of(
         "iptables -A INPUT -i lo -j ACCEPT",
         "The same; and what claims to come from 127.0.0.0/8 or ::1 by another way is dropped.",
@@ -52,7 +58,8 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
     ),
     of(
         "iptables -A INPUT -m tcp -p tcp --dport 22 -j ACCEPT",
-        "`allow: [{ service: ssh, from: [NETWORK] }]`, at whatever port sshd listens on, from the first moment on.",
+        "`allow: [{ service: ssh, from: [NETWORK] }]`, at whatever port sshd listens on, from the first moment on; with `rate`, no \
+         source begins more than so many connections.",
         &["R11"],
     ),
     of(

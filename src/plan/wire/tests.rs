@@ -4,7 +4,7 @@ use crate::plan::net::Cidr;
 use crate::report::FromText;
 
 fn filter(opens: Vec<Open>) -> Filter {
-    Filter { unmatched: Unmatched::Drop, opens, exits: None, metadata: Metadata::Open, listed: None }
+    Filter { unmatched: Unmatched::Drop, opens, exits: None, metadata: Metadata::Open, listed: None, ipv6: true }
 }
 
 fn open(port: u16, from: &[&str], interface: Option<&str>, from_the_gate: bool) -> Open {

@@ -3,6 +3,7 @@
 pub mod culprit;
 pub mod inside;
 pub mod login;
+pub mod refresh;
 pub mod sweep;
 pub mod window;
 pub mod wire;

@@ -5,7 +5,7 @@ use super::{Card, place};
 use crate::plan::net::{Ports, Protocol};
 use crate::plan::proof::{Burst, Echo, Outbound, Reaction, Sweep};
 use crate::prove::verdict::{Judgement, Verdict};
-use crate::prove::wire::{Answer, Flow, Probe, Seen, What};
+use crate::prove::wire::{Answer, Flow, Guest, Probe, Seen, What};
 use serde::Serialize;
 use std::collections::BTreeSet;
 
@@ -168,6 +168,22 @@ pub fn unreached(echo: Option<Answer>) -> Option<Judgement> {
         _ => "packets from there may be lost, or the answers to them".to_owned(),
     };
     Some(Judgement::unknown(format!("the machine does not answer an echo request from there either: {why}")))
+}
+
+/// Judges a machine that is to be without IPv6, by what came back to echo requests of IPv6, then to one of IPv4, and by all that
+/// it has sent since it was switched on.
+#[must_use]
+pub fn without_ipv6(six: &[Answer], four: Option<Answer>, guest: &Guest) -> Judgement {
+    if six.contains(&Answer::Reply) {
+        return Judgement::seen(false, "an echo request of IPv6 is answered");
+    }
+    if guest.ipv6_frames > 0 {
+        return Judgement::seen(false, format!("{} of its {} frames were of IPv6", guest.ipv6_frames, guest.frames));
+    }
+    match four {
+        Some(Answer::Reply) => Judgement::seen(true, format!("none of its {} frames was of IPv6", guest.frames)),
+        _ => Judgement::unknown("it does not answer IPv4 either"),
+    }
 }
 
 /// The packets of a burst and one from another source, and the card that they go through. `turn` counts the bursts that there were.

@@ -2,6 +2,7 @@
 
 pub mod hunt;
 mod machine;
+mod refresh;
 mod round;
 
 use super::event::{Event, Which};
@@ -15,6 +16,7 @@ use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use anyhow::{Result, bail};
 use machine::machine;
+pub use refresh::Pages;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
@@ -37,6 +39,8 @@ pub struct Job<'a> {
     pub reboot: bool,
     /// Whether the machine of the bundle is kept for a person when it has been judged.
     pub keep: Keep,
+    /// What the web has for the machine.
+    pub pages: &'a Pages,
     /// The cache that snapshots stand in, to go on from one; else the machines are switched on.
     pub warm: Option<&'a Path>,
 }

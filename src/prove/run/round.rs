@@ -2,27 +2,30 @@
 
 use super::Picture;
 use super::machine::{CARDS, LOGINS, Machine, SMALL};
-use crate::plan::net::{Cidr, Protocol, link4};
+use crate::plan::net::{Cidr, NEIGHBOUR6, Protocol, link4, neighbour4};
 use crate::plan::proof::{Burst, Check, Knock, Login, Outbound, Proof, Reaction, SeenFrom, Sweep};
 use crate::prove::event::Which;
 use crate::prove::judge::culprit::{self, Evidence};
 use crate::prove::judge::login::{self, Keyring};
 use crate::prove::judge::sweep::Swept;
 use crate::prove::judge::wire::{Heard, Listening};
-use crate::prove::judge::{Card, inside, sweep, wire};
-use crate::prove::qemu::Budget;
+use crate::prove::judge::{Card, inside, place, sweep, wire};
+use crate::prove::qemu::{Budget, mac};
 use crate::prove::verdict::{Judgement, Verdict};
-use crate::prove::wire::{Answer, Probe, What};
+use crate::prove::wire::{Answer, Probe, What, link_local};
 use anyhow::Result;
 use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
 use std::time::Duration;
 
 /// What all the questions together may cost.
 pub(super) const QUESTIONS: Budget = Budget::cpu_seconds(300);
 
-type Kept = [Option<Judgement>];
+pub(super) type Kept = [Option<Judgement>];
+
+/// Everyone on a link (RFC 4291, 2.7.1).
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 
 /// What came back to a sweep.
 struct Asked {
@@ -34,7 +37,7 @@ struct Asked {
     took_ms: u64,
 }
 
-fn of<'p, T>(proofs: &[(usize, &'p Proof)], pick: impl Fn(&'p Check) -> Option<T>) -> Vec<(usize, T)> {
+pub(super) fn of<'p, T>(proofs: &[(usize, &'p Proof)], pick: impl Fn(&'p Check) -> Option<T>) -> Vec<(usize, T)> {
     proofs.iter().filter_map(|(at, p)| Some((*at, pick(&p.check)?))).collect()
 }
 
@@ -90,9 +93,11 @@ impl Machine<'_> {
             self.knocks(now, &cards, &listening, judged, again)?;
             self.sweeps(now, &cards, &listening, judged, again)?;
             self.bursts(now, &cards, judged, again);
+            self.without_ipv6(now, &cards, judged, again);
             self.outbound(now, if listens { wire::HUSH } else { "" }, judged, again)?;
             self.phase(&format!("{phase}wire"));
         }
+        self.refreshes(now, self.pages, judged, again)?;
         Ok(())
     }
 
@@ -262,6 +267,27 @@ impl Machine<'_> {
                     break;
                 }
             }
+            self.keep(at, judgement, judged, again);
+        }
+    }
+
+    // There is no barrier in IPv6 where nobody answers: IPv4, asked after it, says that the machine has had time to.
+    fn without_ipv6(&mut self, now: &[(usize, &Proof)], cards: &[Card], judged: &mut Kept, again: bool) {
+        for (at, without) in of(now, |c| if let Check::WithoutIpv6(without) = c { Some(without) } else { None }) {
+            let interface = without.interface.as_deref();
+            let number = self.names.iter().position(|n| n.as_deref() == interface).unwrap_or_default();
+            let near = IpAddr::V4(neighbour4(u8::try_from(number).unwrap_or_default()));
+            let judgement = match place(cards, interface, near) {
+                Err(why) => Judgement::unknown(why),
+                Ok((card, dest)) => {
+                    let source = IpAddr::V6(NEIGHBOUR6);
+                    let all = [IpAddr::V6(link_local(mac(card))), IpAddr::V6(ALL_NODES)];
+                    let asked = all.map(|dest| Probe { source, dest, what: What::Echo });
+                    let answers = self.probe(card, &asked);
+                    let four = self.echo(card, Probe { source: near, dest, what: What::Echo });
+                    sweep::without_ipv6(&answers, four, &self.lans[card].guest())
+                }
+            };
             self.keep(at, judgement, judged, again);
         }
     }

@@ -39,7 +39,7 @@ use std::time::Duration;
 pub use bridge::{Bridge, BridgeEnd};
 use frames::Key;
 pub use question::{Answer, Probe, What, Why};
-pub use watch::{Asked, EVERY, Span, Watched};
+pub use watch::{Asked, EVERY, Span, Watched, link_local};
 
 /// How often a caller's `give_up` is asked.
 const TICK: Duration = Duration::from_millis(50);
@@ -56,7 +56,7 @@ pub struct Network {
     pub guest4: Ipv4Addr,
     /// The length of the IPv4 prefix.
     pub prefix4: u8,
-    /// The router, DHCP server and name server (which answers for [`Lan::names`] only).
+    /// The router, DHCP server and name server (which never answers, unless [`Lan::names`] says what).
     pub router4: Ipv4Addr,
     /// The advertised IPv6 prefix, a /64.
     pub prefix6: Ipv6Addr,
@@ -134,6 +134,8 @@ pub struct Guest {
     pub ipv6_global: Option<Ipv6Addr>,
     /// How many frames it has sent.
     pub frames: u64,
+    /// How many of them were of IPv6.
+    pub ipv6_frames: u64,
 }
 
 /// A flow the guest began by itself.
@@ -243,7 +245,7 @@ impl Lan {
         bridge::serve(&self.shared, at, local)
     }
 
-    /// From now on the name server answers for these names, in lower case, and for no others.
+    /// From now on the name server answers, and knows these names, in lower case, and no others.
     pub fn names(&self, names: BTreeMap<String, IpAddr>) {
         self.shared.lock().names = names;
     }

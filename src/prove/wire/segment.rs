@@ -166,6 +166,10 @@ impl Segment {
     }
 
     pub(super) fn frame(&mut self, frame: &[u8], inner: &mut Inner) {
+        // Whatever is in it: much of IPv6 is nothing that we read.
+        if frame.get(12..14) == Some(&[0x86, 0xdd]) {
+            inner.guest.ipv6_frames += 1;
+        }
         let Some(heard) = frames::parse(frame) else {
             return;
         };
@@ -274,18 +278,22 @@ struct Query {
     kind: u16,
 }
 
-/// The answer to a query for a name that is known here; to others there is none, as where no name server is.
+/// The answer to a query: an address, or that there is no such name. Where no names are known at all there is no answer, as where no
+/// name server is. One that answers some queries only would be taken for a sick one: systemd-resolved asks it by TCP from then on.
 fn resolved(payload: &[u8], query: &Query, names: &BTreeMap<String, IpAddr>) -> Option<Vec<u8>> {
-    let address = names.get(&query.name.to_ascii_lowercase())?;
+    if names.is_empty() {
+        return None;
+    }
+    let address = names.get(&query.name.to_ascii_lowercase());
     let data = match (query.kind, address) {
-        (1, IpAddr::V4(a)) => a.octets().to_vec(),
-        (28, IpAddr::V6(a)) => a.octets().to_vec(),
+        (1, Some(IpAddr::V4(a))) => a.octets().to_vec(),
+        (28, Some(IpAddr::V6(a))) => a.octets().to_vec(),
         _ => Vec::new(),
     };
     let count = u8::from(!data.is_empty());
-    // The number of the query; an answer that was found, with one question and as many records; and the question.
+    // The number of the query; whether there is such a name; with one question and as many records; and the question.
     let mut answer = payload.get(..2)?.to_vec();
-    answer.extend([0x81, 0x80, 0, 1, 0, count, 0, 0, 0, 0]);
+    answer.extend([0x81, if address.is_some() { 0x80 } else { 0x83 }, 0, 1, 0, count, 0, 0, 0, 0]);
     answer.extend(payload.get(12..query.end)?);
     if count > 0 {
         // Its name is that of the question; class IN; for a minute.

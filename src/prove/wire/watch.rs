@@ -196,8 +196,9 @@ impl Watch {
     }
 }
 
-/// The link-local address of a hardware address.
-fn link_local([a, b, c, d, e, f]: Mac) -> Ipv6Addr {
+/// The link-local address that the kernel makes of a hardware address (RFC 4291, appendix A).
+#[must_use]
+pub fn link_local([a, b, c, d, e, f]: [u8; 6]) -> Ipv6Addr {
     let pair = |x: u8, y: u8| u16::from_be_bytes([x, y]);
     Ipv6Addr::new(0xfe80, 0, 0, 0, pair(a ^ 2, b), pair(c, 0xff), pair(0xfe, d), pair(e, f))
 }

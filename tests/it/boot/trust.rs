@@ -185,8 +185,18 @@ fn a_proof_that_cannot_fail_lowers_the_score() {
     let start = facts.start().unwrap();
     let accelerator = Accelerator::find(&Config::new(&built.disk, start, Accelerator::Kvm), &cache()).unwrap();
     let (seed, proofs, keep) = (&seed, &proofs, Keep::Never);
-    let job =
-        Job { disk: &built.disk, start, accelerator, seed, proofs, control: false, reboot: false, keep, warm: None };
+    let job = Job {
+        disk: &built.disk,
+        start,
+        accelerator,
+        seed,
+        proofs,
+        control: false,
+        reboot: false,
+        keep,
+        pages: &plan.pages,
+        warm: None,
+    };
     let made = |s: &hardtack::plan::sabotage::Sabotage| Ok(s.applied(&plan).map(bake));
     let score = hunt(&Hunt { job, plan: &plan, sabotages: &chosen, machines: 1, bake: &made }, &mut |_| {}).unwrap();
     let fate = |name: &str| &score.fates[chosen.iter().position(|s| s.id.ends_with(name)).unwrap()];

@@ -83,8 +83,8 @@ ask.sendto(struct.pack('>HHHHHH', 7, 0x100, 1, 0, 0, 1) + question + bytes.fromh
 try:
     data = ask.recv(999)
     head = struct.unpack('>HHHHHH', data[:12])
-    assert head == (7, 0x8180, 1, head[3], 0, 0) and data[12:12 + len(question)] == question, data
-    said = data[12 + len(question):][12:].hex() if head[3] else 'none'
+    assert head == (7, head[1], 1, head[3], 0, 0) and data[12:12 + len(question)] == question, data
+    said = data[12 + len(question):][12:].hex() if head[3] else {0x8180: 'none', 0x8183: 'no such name'}[head[1]]
 except TimeoutError:
     said = 'silent'
 assert said == want, said
@@ -104,6 +104,6 @@ fn the_name_server_answers_for_the_names_it_was_given() {
     machine.spawn(ASK, &["Lists.Example.org", "1", "cb007150"]);
     machine.spawn(ASK, &["lists.example.org", "28", "none"]);
     machine.spawn(ASK, &["six.example.org", "28", "20010db8ffff00000000000000000005"]);
-    machine.spawn(ASK, &["other.example.org", "1", "silent"]);
+    machine.spawn(ASK, &["other.example.org", "1", "no such name"]);
     assert!(lan.capture().iter().any(|seen| seen.flow == Flow::Dns("other.example.org".to_owned())));
 }
