@@ -275,3 +275,109 @@ fn the_machine_makes_of_a_whole_list_what_the_desk_does() {
     lists.push(b"45.0.0.0/10\n198.51.100.7\n203.0.113.9\n".to_vec());
     same(&lists);
 }
+
+/// What the machine itself cannot be without, as the program finds it out.
+const OWN: &str = r#"
+import importlib.util, io, json, os, sys
+spec = importlib.util.spec_from_file_location('blocklist', sys.argv[1])
+b = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(b)
+files = {'/etc/resolv.conf': 'search x\nnameserver 9.9.9.9\nnameserver\nnameserver fe80::1%eth0\n# nameserver 1.1.1.1\nnameserver rubbish\n'}
+def fake(path, **_):
+    if path in files:
+        return io.StringIO(files[path])
+    raise FileNotFoundError(path)
+b.open = fake
+kept = b.own({'allow': ['192.0.2.0/24', '2001:db8:9::/48']})
+json.dump([[n for n in b.networks(bits, kept[bits])] for bits in (b.V4, b.V6)], sys.stdout)
+"#;
+
+#[test]
+fn routers_and_name_servers_are_never_blocked() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let ip = folder.path().join("ip");
+    // As iproute2 says it: one way, several ways, and a network of our own.
+    let said = r#"case $1 in -4) echo '[{"dst":"default","gateway":"203.0.113.1","dev":"eth0"},{"dst":"10.0.0.0/8","dev":"eth0"}]';;
+        *) echo '[{"dst":"default","nexthops":[{"gateway":"2001:db8::1"},{"gateway":"fe80::2"}]}]';; esac"#;
+    std::fs::write(&ip, format!("#!/bin/sh\n{said}\n")).unwrap();
+    std::fs::set_permissions(&ip, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let run = |path: String| {
+        let done = Command::new("python3")
+            .args(["-B", "-c", OWN])
+            .arg(root().join("templates/blocklist/blocklist.py"))
+            .env("PATH", path)
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+        serde_json::from_slice::<Value>(&done.stdout).unwrap()
+    };
+    let path = std::env::var("PATH").unwrap();
+    let always = ["9.9.9.9", "168.63.129.16", "192.0.2.0/24"];
+    let own = [&always[..], &["203.0.113.1"]].concat();
+    let six = ["2001:db8::1", "2001:db8:9::/48", "fe80::1", "fe80::2"];
+    assert_eq!(run(format!("{}:{path}", folder.path().display())), json!([own, six]));
+    // Where nothing tells of routers, the rest is kept all the same.
+    std::fs::write(&ip, "#!/bin/sh\necho rubbish\nexit 1\n").unwrap();
+    assert_eq!(run(format!("{}:{path}", folder.path().display())), json!([always, ["2001:db8:9::/48", "fe80::1"]]));
+}
+
+/// Runs the loader on a file in a network of its own, and prints what it said and what the sets hold, for each file in turn.
+fn loaded(files: &[&str]) -> Vec<(bool, String)> {
+    let text = std::fs::read_to_string(root().join("tests/specs/blocklist.yaml")).unwrap();
+    let (tree, _) = crate::support::bake(&text, None, &|_| {});
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    std::fs::write(at("load"), &tree.get("rootfs/usr/local/lib/hardtack/blocklist-load").unwrap().data).unwrap();
+    let mut script = String::from("mount -t tmpfs none /run\n");
+    for (number, file) in files.iter().enumerate() {
+        std::fs::write(at(&number.to_string()), file).unwrap();
+        let file = at(&number.to_string());
+        script.push_str(&format!(
+            "sh {} {} 2>/dev/null; echo $?; ipset save 2>/dev/null | grep '^add ' | sort | tr '\\n' ','; echo\n",
+            at("load").display(),
+            file.display()
+        ));
+    }
+    let done =
+        Command::new("unshare").args(["-n", "-m", "sh", "-c", &script]).output().expect("unshare, of util-linux");
+    let said = String::from_utf8(done.stdout).unwrap();
+    let lines: Vec<&str> = said.lines().collect();
+    lines.chunks(2).map(|two| (two[0] == "0", two[1].trim_end_matches(',').to_owned())).collect()
+}
+
+#[test]
+fn a_file_that_the_kernel_does_not_take_whole_changes_nothing() {
+    let sets = |four: &str, six: &str| {
+        let set = |number: u8, family: &str, adds: &str| {
+            let adds: String = adds.split(' ').map(|net| format!("add hardtack-block{number}-new {net}\n")).collect();
+            format!("create hardtack-block{number}-new hash:net family {family} hashsize 64 maxelem 64\n{adds}")
+        };
+        let ends = |word: &str| {
+            [4, 6]
+                .map(|n| match word {
+                    "swap" => format!("swap hardtack-block{n}-new hardtack-block{n}\n"),
+                    _ => format!("destroy hardtack-block{n}-new\n"),
+                })
+                .concat()
+        };
+        format!("{}{}{}{}# whole\n", set(4, "inet", four), set(6, "inet6", six), ends("swap"), ends("destroy"))
+    };
+    let (first, second) = (sets("9.9.9.0/24 1.2.3.4", "2a00::/32"), sets("8.8.8.0/24", "2a01::/32"));
+    let in_use = "add hardtack-block4 1.2.3.4,add hardtack-block4 9.9.9.0/24,add hardtack-block6 2a00::/32";
+    let bad = second.replace("add hardtack-block6-new 2a01::/32", "add hardtack-block6-new rubbish");
+    let crowded = second.replacen("maxelem 64", "maxelem 1", 1).replacen(
+        "8.8.8.0/24\n",
+        "8.8.8.0/24\nadd hardtack-block4-new 8.8.7.0/24\n",
+        1,
+    );
+    let cut = &second[..second.len() / 2];
+    let unmarked = second.trim_end_matches("# whole\n");
+    // At boot, before there are any sets: what is not whole is refused, and so the rules are.
+    assert!(loaded(&[cut, unmarked, "", &bad]).iter().all(|(taken, members)| !taken && members.is_empty()));
+    let seen = loaded(&[&first, cut, unmarked, "", &bad, &crowded, &first, &second]);
+    for (number, (taken, members)) in seen[..7].iter().enumerate() {
+        assert_eq!((*taken, members.as_str()), (number % 6 == 0, in_use), "file {number}");
+    }
+    assert_eq!(seen[7], (true, "add hardtack-block4 8.8.8.0/24,add hardtack-block6 2a01::/32".to_owned()));
+}
