@@ -40,8 +40,10 @@ pub(super) fn plan(facts: &Facts, plan: &mut Plan) -> Result<(), Trouble> {
     for manager in MANAGERS {
         let path = format!("{units}/{manager}.d/99-hardtack-ipv6.conf");
         plan.draw("firewall", Stage::Gate, &path, 0o644, template!("firewall/ipv6-off.service"), &holes)?;
-        let effect = format!("systemctl daemon-reload; systemctl try-restart {manager}");
-        plan.controls(&path, Syntax::Unit, effect);
+        // What no program of the image reads can be broken without anybody noticing.
+        if manager == facts.unit("network")? {
+            plan.controls(&path, Syntax::Unit, format!("systemctl daemon-reload; systemctl try-restart {manager}"));
+        }
     }
     for (link, value) in [("all", "1"), ("default", "1"), ("lo", "0")] {
         // Both are constants of ours.
