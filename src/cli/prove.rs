@@ -14,7 +14,7 @@ use crate::prove::qemu::{Accelerator, Config};
 use crate::prove::reporter::Subject;
 use crate::prove::reporter::human::Human;
 use crate::prove::reporter::table::{Row, table};
-use crate::prove::run::{Job, Outcome, prove};
+use crate::prove::run::{Datasource, Job, Outcome, prove};
 use crate::prove::shell::Keep;
 use runs::{Run, Wish};
 use std::collections::BTreeMap;
@@ -36,6 +36,10 @@ pub(super) struct Args {
     /// Prove by this delivery instead of those that a spec names; may be repeated
     #[arg(long = "delivery", value_name = "WAY")]
     deliveries: Vec<String>,
+    /// How the machine comes by its user-data: from a volume before any network, or from a cloud's metadata service when
+    /// the network is up; until then it is as the image has it, and --timeline says for how long
+    #[arg(long, value_enum, default_value = "nocloud", conflicts_with = "warm")]
+    datasource: From,
     /// How many runs to do side by side [default: as many as the free cores and memory are enough for]
     #[arg(long, value_name = "N")]
     jobs: Option<NonZeroUsize>,
@@ -77,6 +81,23 @@ enum When {
     Always,
 }
 
+#[derive(Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum From {
+    /// The seed of the bundle
+    Nocloud,
+    /// As Amazon EC2 has it
+    Ec2,
+}
+
+impl From {
+    fn datasource(self) -> Datasource {
+        match self {
+            From::Nocloud => Datasource::NoCloud,
+            From::Ec2 => Datasource::Ec2,
+        }
+    }
+}
+
 /// What happens in one of the runs.
 enum News {
     Happens(Event),
@@ -90,7 +111,8 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         return Err(Stop::Because(USAGE, why.to_owned()));
     }
     let Args { specs, images, deliveries, timeline, .. } = args;
-    let mut runs = runs::all(&Wish { specs, images, deliveries, timeline: *timeline })?;
+    let mut runs =
+        runs::all(&Wish { specs, images, deliveries, timeline: *timeline, datasource: args.datasource.datasource() })?;
     if let Some(share) = args.partition {
         let all = runs.len();
         runs = runs.into_iter().enumerate().filter(|(at, _)| share.has(*at)).map(|(_, run)| run).collect();
@@ -171,6 +193,7 @@ impl Ready<'_> {
             accelerator: accelerator.clone(),
             seed: &self.run.seed,
             proofs: &self.run.proofs,
+            datasource: args.datasource.datasource(),
             pages: &self.run.baked.loaded.plan.pages,
             control: !args.no_control,
             reboot: !args.no_reboot,

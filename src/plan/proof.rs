@@ -321,6 +321,9 @@ pub struct Window {
     pub boot: Boot,
     /// The ports that are knocked on without rest.
     pub knocks: Vec<Moment>,
+    /// Whether it begins with the gate: where user-data comes by the network, the machine is as the image has it until then.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub from_gate: bool,
     /// Ports of TCP that rules name. All others that are not in `knocks` are knocked on in turn, and may answer at no moment.
     pub declared: Vec<Ports>,
 }

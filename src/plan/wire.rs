@@ -325,9 +325,10 @@ fn echoes(filter: &Filter) -> Vec<Proof> {
     proofs
 }
 
-/// What may answer while the machine boots, for the first boot and for the one after. Asked for by `prove --timeline`.
+/// What may answer while the machine boots, for the first boot and for the one after. Where user-data comes to it `by_network`, the
+/// first of them begins with the gate. Asked for by `prove --timeline`.
 #[must_use]
-pub fn windows(filter: &Filter) -> Vec<Proof> {
+pub fn windows(filter: &Filter, by_network: bool) -> Vec<Proof> {
     let tcp = || filter.opens.iter().filter(|o| o.protocol == Tcp);
     let mut ports: BTreeSet<u16> = WATCHED.into();
     ports.extend(tcp().flat_map(Open::ends));
@@ -373,11 +374,13 @@ pub fn windows(filter: &Filter) -> Vec<Proof> {
     }
     [(Boot::First, "first boot", "first"), (Boot::Second, "boot after it", "second")]
         .map(|(boot, words, id)| {
-            let statement = format!("from power-on to the end of the {words}, no TCP port answers before its stage");
+            let from_gate = by_network && boot == Boot::First;
+            let from = if from_gate { "from when the gate stands" } else { "from power-on" };
+            let statement = format!("{from} to the end of the {words}, no TCP port answers before its stage");
             let mut knocks = knocks.clone();
             knocks.extend(later.iter().filter(|_| boot == Boot::Second).cloned());
             knocks.retain(|m| filter.ipv6 || m.source.is_ipv4());
-            let check = Check::Window(Window { boot, knocks, declared: declared.iter().copied().collect() });
+            let check = Check::Window(Window { boot, knocks, from_gate, declared: declared.iter().copied().collect() });
             proof(format!("window-{id}-boot"), &["R12", "R22", "R23"], statement, check)
         })
         .into()

@@ -3,9 +3,11 @@
 pub mod channel;
 pub mod event;
 pub mod guest;
+mod http;
 pub mod image;
 pub mod judge;
 pub mod matrix;
+pub mod metadata;
 pub mod process;
 pub mod qemu;
 pub mod reporter;

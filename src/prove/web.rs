@@ -4,7 +4,7 @@
 //!
 //! This module alone names rustls and rcgen.
 use std::collections::{BTreeMap, BTreeSet};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +15,14 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use rustls::pki_types::PrivateKeyDer;
 use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
+use super::http;
+
 /// Where all of it is, for the machine (RFC 5737).
 const PLACE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 80));
 /// A machine under emulation shakes hands for seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
-/// No question of a list is longer.
-const LONGEST: u64 = 16 << 10;
+/// So much of what a client says after its question is heard out.
+const REST: u64 = 16 << 10;
 
 /// What is at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -149,18 +151,8 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> io::R
     stream.set_write_timeout(Some(PATIENCE))?;
     let connection = ServerConnection::new(config).map_err(io::Error::other)?;
     let mut stream = StreamOwned::new(connection, stream);
-    let (mut path, mut host) = (String::new(), String::new());
-    for line in BufReader::new((&mut stream).take(LONGEST)).lines() {
-        let line = line?;
-        if line.is_empty() {
-            break;
-        }
-        match line.split_once(": ") {
-            None => path = line.split(' ').nth(1).unwrap_or_default().to_owned(),
-            Some((name, value)) if name.eq_ignore_ascii_case("host") => host = value.to_ascii_lowercase(),
-            Some(_) => {}
-        }
-    }
+    let request = http::read(&mut stream)?;
+    let (host, path) = (request.host, request.path);
     let page =
         shared.pages.lock().unwrap_or_else(PoisonError::into_inner).get(&format!("https://{host}{path}")).cloned();
     let (head, body): (String, &[u8]) = match &page {
@@ -170,13 +162,12 @@ fn serve(stream: TcpStream, config: Arc<ServerConfig>, shared: &Shared) -> io::R
         Some(Page::Elsewhere) => (format!("302 Found\r\nLocation: http://{host}/list\r\nContent-Length: 0"), b""),
         Some(Page::Missing) | None => ("404 Not Found\r\nContent-Length: 0".to_owned(), b""),
     };
-    write!(stream, "HTTP/1.1 {head}\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n")?;
-    stream.write_all(body)?;
+    http::answer(&mut stream, &head, body)?;
     stream.conn.send_close_notify();
     stream.flush()?;
     // Until the other side has read it all: a close over unread bytes would be a reset.
     stream.sock.shutdown(std::net::Shutdown::Write)?;
-    let _ = io::copy(&mut (&mut stream.sock).take(LONGEST), &mut io::sink());
+    let _ = io::copy(&mut (&mut stream.sock).take(REST), &mut io::sink());
     Ok(())
 }
 

@@ -85,4 +85,5 @@ start)
     exit 2
     ;;
 esac
-mkdir -p /run/hardtack && : >/run/hardtack/gate
+# The first of a boot tells when the gate stood.
+mkdir -p /run/hardtack && { [ -e /run/hardtack/gate ] || : >/run/hardtack/gate; }

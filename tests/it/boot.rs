@@ -19,7 +19,7 @@ use hardtack::plan::{File, Plan, Stage, wire};
 use hardtack::prove::event::Event;
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
-use hardtack::prove::run::{Job, Outcome, Pages, prove};
+use hardtack::prove::run::{Datasource, Job, Outcome, Pages, prove};
 use hardtack::prove::shell::{Ask, Keep, printed, script};
 use hardtack::prove::verdict::Verdict;
 use serde_json::Value;
@@ -181,7 +181,7 @@ impl Broken {
     fn text(text: &str, spoil: &dyn Fn(&mut Plan)) -> Broken {
         let (tree, proofs) = bake(text, None, spoil);
         let plan = good(text, None).2;
-        let windows = plan.filter.as_ref().map(wire::windows).unwrap_or_default();
+        let windows = plan.filter.as_ref().map(|f| wire::windows(f, false)).unwrap_or_default();
         let pages = plan.pages.clone();
         Broken { seed: tree.get("seed.img").unwrap().data.clone(), pages, proofs, windows }
     }
@@ -217,6 +217,7 @@ impl Broken {
             control: false,
             reboot,
             keep,
+            datasource: Datasource::NoCloud,
             pages: &self.pages,
             warm: None,
         };
@@ -362,4 +363,19 @@ fn a_machine_without_ipv6_holds_on_debian_13() {
         let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
         assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["verdict"], "holds", "{said}");
     }
+}
+
+#[test]
+fn a_cloud_gives_user_data_late_and_the_window_is_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = folder.path().join("cloudy.yaml");
+    let text = "hardtack: 1\nname: cloudy-1\nimage: debian-12\nhurdles:\n  firewall:\n    allow:\n      - services: [ssh, https]\n";
+    std::fs::write(&spec, text).unwrap();
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--datasource", "ec2", "--timeline", "--no-control"], None);
+    let timelines = report["timelines"].as_array().unwrap();
+    let [first, second] = [0, 1].map(|at| (timelines[at]["exposed_ms"].as_u64(), timelines[at]["ungated_ms"].as_u64()));
+    // From when the network is up until cloud-init has asked; and at no moment of the boot after that.
+    assert!(first.0 == Some(0) && first.1.is_some_and(|ms| ms > 1000), "{first:?}: {said}");
+    assert_eq!(second, (Some(0), None), "{said}");
+    assert!(said.contains(" ms before the gate stood"), "{said}");
 }

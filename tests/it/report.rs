@@ -71,7 +71,18 @@ fn timeline(boot: Boot, bands: Vec<Band>) -> Timeline {
     .to_vec();
     let exposed_ms = bands.iter().map(|b| b.exposed_ms).sum();
     let (ports, turns) = (26, Some(3));
-    Timeline { boot, length_ms: 60_123, every_ms: 100, rounds: 475, ports, turns, exposed_ms, marks, bands }
+    Timeline {
+        boot,
+        length_ms: 60_123,
+        every_ms: 100,
+        rounds: 475,
+        ports,
+        turns,
+        exposed_ms,
+        ungated_ms: None,
+        marks,
+        bands,
+    }
 }
 
 fn tcg() -> Accelerator {
@@ -87,7 +98,7 @@ fn whole() -> Outcome {
     let text = std::fs::read_to_string(root().join("tests/specs/other.yaml")).unwrap();
     let (_, mut proofs) = bake(&text, None, &|_| {});
     let (_, _, plan) = good(&text, None);
-    proofs.extend(wire::windows(plan.filter.as_ref().unwrap()));
+    proofs.extend(wire::windows(plan.filter.as_ref().unwrap(), false));
     let judged: Vec<Judged> = proofs
         .into_iter()
         .enumerate()
@@ -424,7 +435,8 @@ fn small() -> Outcome {
         wanted: Reaction::Silent,
     };
     let moment = Moment { source: far, interface: None, port: 22, since: Since::Gate, shut: Reaction::Silent };
-    let window = |boot| Check::Window(Window { boot, knocks: vec![moment.clone()], declared: Vec::new() });
+    let window =
+        |boot| Check::Window(Window { boot, knocks: vec![moment.clone()], from_gate: false, declared: Vec::new() });
     let script = || Check::Script { script: "true".to_owned() };
     let after =
         Proof { when: When::AfterReboot, ..proof("boot/argument", &[], "the kernel was started with it", script()) };

@@ -8,6 +8,7 @@ use crate::facts::{Facts, ImageName};
 use crate::plan::proof::Proof;
 use crate::plan::wire;
 use crate::prove::image::Disk;
+use crate::prove::run::Datasource;
 use crate::report::{FromText, Report, Source, human};
 use crate::spec;
 use crate::yaml::Spanned;
@@ -56,6 +57,7 @@ pub(super) struct Wish<'a> {
     /// None is those that each spec names.
     pub(super) deliveries: &'a [String],
     pub(super) timeline: bool,
+    pub(super) datasource: Datasource,
 }
 
 /// Says what is wrong, each on its line, and ends with a code if anything is.
@@ -98,7 +100,7 @@ pub(super) fn all<'a>(wish: &Wish<'a>) -> Result<Vec<Run<'a>>, Stop> {
     };
     let (mut runs, mut code) = (Vec::new(), 0);
     for source in sources {
-        match source.and_then(|source| of_spec(&source, wish.images, &ways, wish.timeline)) {
+        match source.and_then(|source| of_spec(&source, &ways, wish)) {
             Ok(its) => runs.extend(its),
             // What is wrong with one does not hide what is wrong with the next one.
             Err(Stop::Because(worse @ USAGE, why)) => {
@@ -112,13 +114,13 @@ pub(super) fn all<'a>(wish: &Wish<'a>) -> Result<Vec<Run<'a>>, Stop> {
     if code == 0 { Ok(runs) } else { Err(Stop::Said(code)) }
 }
 
-fn of_spec<'a>(source: &Source, images: &'a [String], ways: &[Way], timeline: bool) -> Result<Vec<Run<'a>>, Stop> {
+fn of_spec<'a>(source: &Source, ways: &[Way], wish: &Wish<'a>) -> Result<Vec<Run<'a>>, Stop> {
     let mut report = Report::default();
     let mut planned = Vec::new();
     if let Some(spec) = spec::read(source, &mut report) {
         let own: Vec<Way> = spec.deliver.iter().map(|way| way.value).collect();
         let read = report.clone();
-        for (image, way) in combinations(images, ways, &own) {
+        for (image, way) in combinations(wish.images, ways, &own) {
             let mut spec = spec.clone();
             let on = Wanted::read(image);
             if let Some(name) = on.image() {
@@ -138,22 +140,22 @@ fn of_spec<'a>(source: &Source, images: &'a [String], ways: &[Way], timeline: bo
         let why = format!("{}: this spec names no delivery; add `--delivery cloud-init`", source.name);
         return Err(Stop::Because(USAGE, why));
     }
-    planned.into_iter().map(|(loaded, on, way)| run(source, bake::baked(loaded)?, on, way, timeline)).collect()
+    planned.into_iter().map(|(loaded, on, way)| run(source, bake::baked(loaded)?, on, way, wish)).collect()
 }
 
-fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, timeline: bool) -> Result<Run<'a>, Stop> {
+fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish) -> Result<Run<'a>, Stop> {
     let mut proofs = baked.proofs.clone();
     let seed = match way {
         Way::CloudInit => {
             baked.tree.get("seed.img").ok_or_else(|| Stop::bug("a bundle for cloud-init has no seed.img"))?
         }
     };
-    if timeline {
+    if wish.timeline {
         let Some(filter) = &baked.loaded.plan.filter else {
             let why = "--timeline watches a firewall come up, and this spec has none; write a `firewall:` section";
             return Err(Stop::Because(USAGE, format!("{}: {why}", source.name)));
         };
-        proofs.extend(wire::windows(filter));
+        proofs.extend(wire::windows(filter, wish.datasource == Datasource::Ec2));
     }
     let (spec, seed) = (source.name.clone(), seed.data.clone());
     Ok(Run { spec, on, way, baked, seed, proofs })

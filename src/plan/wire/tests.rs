@@ -110,7 +110,7 @@ fn udp_ports_of_one_network_are_asked_from_all() {
 #[test]
 fn a_port_may_answer_from_its_stage_on() {
     let opens = vec![open(22, &[], None, true), open(80, &[], None, false), open(81, &["10.0.0.0/8"], None, false)];
-    let made = windows(&filter(opens));
+    let made = windows(&filter(opens), false);
     assert_eq!(made.len(), 2);
     let Check::Window(window) = check(&made, "firewall/window-first-boot") else { unreachable!("a window") };
     let since = |port| {
@@ -148,7 +148,7 @@ fn whom_a_list_names_reaches_nothing_and_hears_nothing() {
     // Who stands for anybody may be listed as well.
     let Check::Echo(echo) = check(&made, "firewall/echo-198.51.100.7-eth1") else { unreachable!() };
     assert!(!echo.answered);
-    let windows = windows(&filter);
+    let windows = windows(&filter, false);
     let since = |id: &str, port: u16| {
         let Check::Window(window) = check(&windows, id) else { unreachable!("a window") };
         let of = |m: &&Moment| m.source.to_string() == "9.9.8.5" && m.port == port;
@@ -204,7 +204,7 @@ fn a_burst_comes_from_sources_that_nobody_else_has() {
 #[test]
 fn a_port_that_counts_is_watched_by_one_who_does_nothing_else() {
     let opens = vec![counted(&["10.0.0.0/8"], None), open(80, &[], None, false)];
-    let made = windows(&filter(opens));
+    let made = windows(&filter(opens), false);
     let Check::Window(window) = check(&made, "firewall/window-first-boot") else { unreachable!("a window") };
     let lets_in = |port| {
         let of = |m: &&Moment| m.port == port && m.since != Since::Never;
@@ -222,7 +222,7 @@ fn every_card_is_watched_and_on_each_one_may_be_let_in() {
         open(443, &["10.0.0.0/8"], None, false),
         open(80, &[], Some("eth1"), false),
     ];
-    let made = windows(&filter(opens));
+    let made = windows(&filter(opens), false);
     let Check::Window(window) = check(&made, "firewall/window-second-boot") else { unreachable!("a window") };
     let may = |interface: Option<&str>| {
         let of = |m: &&Moment| m.interface.as_deref() == interface && m.since != Since::Never;

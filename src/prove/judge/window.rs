@@ -33,6 +33,7 @@ pub fn script() -> String {
     format!(
         "read -r up _ </proc/uptime; now=$(date +%s.%N); echo \"now $up\"\n\
          open=$(stat -c %.9Y {STATE}/provisioned 2>/dev/null) && echo \"open $(echo \"$up $now $open\" | awk '{{ printf \"%.3f\", $1 - ($2 - $3) }}')\"\n\
+         gate=$(stat -c %.9Y /run/hardtack/gate 2>/dev/null) && echo \"gate $(echo \"$up $now $gate\" | awk '{{ printf \"%.3f\", $1 - ($2 - $3) }}')\"\n\
          systemctl show -p Id,ActiveEnterTimestampMonotonic {} | awk -F= '$1 == \"Id\" {{ id = $2 }} $1 == \"ActiveEnterTimestampMonotonic\" {{ t = $2 }} \
          id != \"\" && t != \"\" {{ if (t > 0) printf \"unit %s %.3f\\n\", id, t / 1000000; id = \"\"; t = \"\" }}'\n",
         units.join(" ")
@@ -105,6 +106,10 @@ pub struct Timeline {
     pub turns: Option<u32>,
     /// How many milliseconds any port answered before its stage, as measured: see [`Band::exposed_ms`].
     pub exposed_ms: u64,
+    /// How many milliseconds any port answered before the gate stood that may not at the gate, where user-data comes by the
+    /// network: the machine is as the image has it until then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ungated_ms: Option<u64>,
     /// What happened when.
     pub marks: Vec<Mark>,
     /// What answered when.
@@ -127,7 +132,11 @@ impl Timeline {
     #[must_use]
     pub fn exposure(&self) -> String {
         let least = self.bands.iter().any(|b| b.exposed_ms > 0 && b.is_in_turn());
-        format!("{}{} ms of exposure", if least { "at least " } else { "" }, self.exposed_ms)
+        let before = match self.ungated_ms {
+            Some(ms) => format!(", and {ms} ms before the gate stood"),
+            None => String::new(),
+        };
+        format!("{}{} ms of exposure{before}", if least { "at least " } else { "" }, self.exposed_ms)
     }
 }
 
@@ -145,6 +154,8 @@ pub struct Seen {
 pub struct Told<'a> {
     /// Just before it was asked.
     pub asked: Instant,
+    /// When its answer was here.
+    pub answered: Instant,
     /// What it printed.
     pub printed: &'a [u8],
 }
@@ -168,6 +179,7 @@ fn marks(start: Instant, told: Told<'_>) -> Vec<Mark> {
     let mut marks: Vec<Mark> = text
         .lines()
         .filter_map(|line| match line.split(' ').collect::<Vec<_>>()[..] {
+            ["gate", at] => Some(Mark { what: "gate".to_owned(), at_ms: since_start(at)? }),
             ["open", at] => Some(Mark { what: "open".to_owned(), at_ms: since_start(at)? }),
             ["unit", id, at] => {
                 let (_, what) = UNITS.iter().find(|(unit, _)| *unit == id)?;
@@ -198,6 +210,10 @@ pub fn judge(
             Some(0)
         }
     };
+    // What the machine cannot say is no excuse; what it says may be too early by the time that asking took.
+    let asking = millis(told.answered.saturating_duration_since(told.asked));
+    let gate_ms = window.from_gate.then(|| marks.iter().find(|m| m.what == "gate").map_or(0, |m| m.at_ms + asking));
+    let mut ungated = Vec::new();
     let every = millis(EVERY);
     let length_ms = millis(told.asked.saturating_duration_since(start));
     let rounds = cards.iter().map(|c| c.watched.rounds).min().unwrap_or_default();
@@ -218,7 +234,17 @@ pub fn judge(
                 Since::Never => u64::MAX,
             };
             let refusal = tone == Tone::Refused && shut != Reaction::Silent;
-            let exposed_ms = if refusal || first_ms >= until { 0 } else { last_ms.min(until) - first_ms + every };
+            let gate = gate_ms.unwrap_or_default();
+            let begins = first_ms.max(gate);
+            // A round that was under way when the gate came is not held against it.
+            let exposed_ms = if refusal || begins >= until || (gate > 0 && last_ms <= gate + every) {
+                0
+            } else {
+                last_ms.min(until).saturating_sub(begins) + every
+            };
+            if gate > first_ms && since != Since::Gate && !refusal {
+                ungated.push((first_ms, last_ms.min(gate) + every));
+            }
             let every_ms = if known.is_some() { every } else { turn_ms };
             let (source, port, interface) = (span.source, span.port, interface.clone());
             bands.push(Band { source, interface, port, since, tone, first_ms, last_ms, every_ms, exposed_ms });
@@ -231,7 +257,10 @@ pub fn judge(
         rounds,
         ports: window.knocks.iter().map(|m| m.port).collect::<BTreeSet<_>>().len(),
         turns: cards.iter().filter_map(|c| c.watched.turns).min(),
-        exposed_ms: together(&bands),
+        exposed_ms: together(
+            bands.iter().filter(|b| b.exposed_ms > 0).map(|b| (b.first_ms, b.first_ms + b.exposed_ms)),
+        ),
+        ungated_ms: gate_ms.map(|_| together(ungated.into_iter())),
         marks,
         bands,
     };
@@ -239,10 +268,9 @@ pub fn judge(
     (verdict(window, &timeline, full, evidence), timeline)
 }
 
-// The time that any of them was exposed, each moment counted once.
-fn together(bands: &[Band]) -> u64 {
-    let mut exposed: Vec<(u64, u64)> =
-        bands.iter().filter(|b| b.exposed_ms > 0).map(|b| (b.first_ms, b.first_ms + b.exposed_ms)).collect();
+// The time that any of them takes, each moment counted once.
+fn together(times: impl Iterator<Item = (u64, u64)>) -> u64 {
+    let mut exposed: Vec<(u64, u64)> = times.collect();
     exposed.sort_unstable();
     let (mut total, mut end) = (0, 0);
     for (first, last) in exposed {
@@ -359,8 +387,49 @@ mod tests {
         let cards: Vec<Seen> = cards.iter().map(seen).collect();
         // Asked at 60 s, when the machine has been up for 58: it opened at 50 of its own, which is 52 of ours.
         let printed = b"now 58.0\nopen 50.000\nunit ssh.service 36.5\nunit rubbish x\n";
-        let told = Told { asked: at(60_000), printed };
-        judge(&Window { boot, knocks, declared: Vec::new() }, &cards, start, told, &mut Evidence::default)
+        let told = Told { asked: at(60_000), answered: at(60_000), printed };
+        let window = Window { boot, knocks, from_gate: false, declared: Vec::new() };
+        judge(&window, &cards, start, told, &mut Evidence::default)
+    }
+
+    #[test]
+    fn what_answers_before_a_gate_that_comes_by_the_network_is_said() {
+        let see = |printed: &[u8], spans: Answers| {
+            let start = Instant::now();
+            let at = |ms| start + Duration::from_millis(ms);
+            let of = |&(port, answer, first, last): &(u16, Answer, u64, u64)| Span {
+                source: FAR,
+                port,
+                answer,
+                first: at(first),
+                last: at(last),
+            };
+            let spans = spans.iter().map(of).collect();
+            let watched = Watched { rounds: 400, turns: Some(1), rounds_a_turn: 100, spans, full: false };
+            let cards = [Seen { interface: None, watched }];
+            let knocks = [moment(22, Since::Gate), moment(80, Since::Open), moment(4444, Since::Never)].into();
+            let window = Window { boot: Boot::First, knocks, from_gate: true, declared: Vec::new() };
+            let told = Told { asked: at(60_000), answered: at(60_000), printed };
+            judge(&window, &cards, start, told, &mut Evidence::default)
+        };
+        // The gate stood at 32 s of ours.
+        let printed = b"now 58.0\ngate 30.000\nopen 50.000\n";
+        let before = [
+            (22, Answer::Open, 20_000, 59_900),
+            (80, Answer::Reset, 20_000, 32_050),
+            (4444, Answer::Reset, 21_000, 31_900),
+        ];
+        let (judgement, timeline) = see(printed, &before);
+        assert_eq!((judgement.verdict, timeline.exposed_ms, timeline.ungated_ms), (Verdict::Holds, 0, Some(12_100)));
+        assert!(
+            judgement.seen.starts_with("0 ms of exposure, and 12100 ms before the gate stood:"),
+            "{}",
+            judgement.seen
+        );
+        // What goes on behind the gate, and what the machine cannot date.
+        let (judgement, timeline) = see(printed, &[before[0], (4444, Answer::Reset, 21_000, 33_000)]);
+        assert_eq!((judgement.verdict, timeline.exposed_ms), (Verdict::Fails, 1_100), "{judgement:?}");
+        assert_eq!(see(b"now 58.0\nopen 50.000\n", &before).0.verdict, Verdict::Fails);
     }
 
     #[test]

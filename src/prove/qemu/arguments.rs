@@ -74,6 +74,11 @@ pub(crate) fn kernel(kernel: &Path, initrd: &Path, line: &str) -> Arguments {
     vec!["-kernel".into(), path(kernel), "-initrd".into(), path(initrd), "-append".into(), line.into()]
 }
 
+/// What the firmware says of the machine.
+pub(crate) fn smbios(text: &str) -> Arguments {
+    words(["-smbios", text])
+}
+
 /// The bundle's seed, which the guest cannot write.
 pub(crate) fn seed(volume: &Path) -> Arguments {
     let mut arguments = with_path("-drive", "if=none,id=seed,format=raw,read-only=on,file=", volume, "");

@@ -65,6 +65,8 @@ pub struct Config {
     /// The seed volume, VFAT or ISO 9660, attached as a read-only disk. Not as a CD-ROM: the cloud kernels of the images
     /// see an AHCI drive only after cloud-init has looked for its seed, and then nothing is configured (seen on Debian 12).
     pub seed: Option<PathBuf>,
+    /// What the firmware says of the machine, in QEMU's words for SMBIOS; none is QEMU's own.
+    pub smbios: Option<&'static str>,
     /// What the machine calls its network cards; none is whatever it comes to call one. Only where the harness starts the
     /// kernel are they called so.
     pub cards: Vec<Option<String>>,
@@ -92,6 +94,7 @@ impl Config {
             memory_mib: start.memory_mib,
             accelerator,
             seed: None,
+            smbios: None,
             cards: vec![None],
             reboot: true,
             begin: Begin::Cold,
@@ -142,6 +145,7 @@ impl Config {
         if let Some(code) = uefi {
             all.extend(arguments::flash(code, &place.variables()));
         }
+        all.extend(self.smbios.iter().flat_map(|text| arguments::smbios(text)));
         all.extend(arguments::disk(&place.overlay()));
         match &self.begin {
             Begin::Cold => all.extend(self.seed.iter().flat_map(|volume| arguments::seed(volume))),
@@ -386,6 +390,7 @@ mod tests {
             memory_mib: 64,
             accelerator: Accelerator::Tcg { why: "a test".into() },
             seed: None,
+            smbios: None,
             cards: vec![None],
             reboot: true,
             begin: Begin::Cold,

@@ -1,18 +1,19 @@
 //! One machine: started, booted, judged, started again, judged again.
 
 use super::refresh::Internet;
-use super::{Job, Pages, Phase, Seen};
+use super::{Datasource, Job, Pages, Phase, Seen};
 use crate::archive::seed;
 use crate::plan::proof::{Boot, Check, Proof, Reaction, When, Window};
 use crate::prove::channel;
 use crate::prove::event::{Event, Which};
 use crate::prove::guest::{Error, Guest};
-use crate::prove::image::Disk;
+use crate::prove::image::{Disk, Starts};
 use crate::prove::judge::{Card, window};
+use crate::prove::metadata::{self, Metadata};
 use crate::prove::qemu::{Accelerator, Begin, Budget, Config, Meter, Snapshot, Vm, mac};
 use crate::prove::shell::{Ask, Keep, LINE};
 use crate::prove::verdict::{Judgement, Verdict};
-use crate::prove::wire::{Asked, Lan, MOST_ROUTES, Network};
+use crate::prove::wire::{Asked, Bridge, Lan, MOST_ROUTES, Network};
 use anyhow::{Context, Result, bail};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -95,7 +96,12 @@ pub(super) fn with_machine(
     let path = scratch.path().join("seed.img");
     std::fs::write(&path, channel::seed(job.disk, data.to_vec())?).context("could not write the seed")?;
     let mut config = Config::new(job.disk, job.start, job.accelerator.clone());
-    config.seed = Some(path);
+    let cloud = job.datasource == Datasource::Ec2 && which == Which::Bundle;
+    if cloud {
+        config.smbios = Some(metadata::SMBIOS);
+    } else {
+        config.seed = Some(path);
+    }
     config.cards = cards(job.proofs);
     if let Some(cache) = job.warm {
         let mut say = |what: &str| drop(send.send(Event::Progress { which, what: what.to_owned(), cpu: 0.0 }));
@@ -109,6 +115,7 @@ pub(super) fn with_machine(
         .map(|(at, network)| Lan::connect(&vm.wire(at), network))
         .collect::<std::io::Result<Vec<Lan>>>()
         .context("could not connect the machine's network")?;
+    let _cloud = if cloud { Some(service(job, data, &config, &lans[0])?) } else { None };
     // The bare image has nothing to look for there.
     let pages = Some(job.pages).filter(|_| which == Which::Bundle);
     let internet = pages.map(|pages| Internet::new(pages, &lans[0])).transpose()?.flatten();
@@ -143,6 +150,22 @@ pub(super) fn with_machine(
     let Machine { seen, .. } = machine;
     vm.quit()?;
     Ok(seen)
+}
+
+// The cloud of a machine without a seed.
+fn service(job: &Job, seed: &[u8], config: &Config, lan: &Lan) -> Result<(Metadata, Bridge)> {
+    if !matches!(job.disk.starts, Starts::Harness { .. }) {
+        bail!("{} has no root channel of its own, and without a seed none can be brought to it", job.disk.name);
+    }
+    let files = seed::files(seed)?;
+    let file = |name: &str| files.iter().find(|(n, _)| n == name).map(|(_, data)| data.clone()).unwrap_or_default();
+    let about = String::from_utf8_lossy(&file("meta-data")).into_owned();
+    let says = |key: &str| about.lines().find_map(|l| l.strip_prefix(key)?.strip_prefix(": ")).unwrap_or_default();
+    let cards: Vec<[u8; 6]> = (0..config.cards.len()).map(mac).collect();
+    let metadata = Metadata::new(&file("user-data"), says("instance-id"), says("local-hostname"), &cards)?;
+    let bridge =
+        lan.serve(metadata::place(), metadata.local()).context("could not lead the machine to its metadata")?;
+    Ok((metadata, bridge))
 }
 
 // One card that no rule names, which is the way out; and one for each that a rule names.
@@ -351,7 +374,8 @@ impl Machine<'_> {
                 others: others.clone(),
                 // Without IPv6 one asks instead of two, and the boot is shorter.
                 in_turn: if self.ipv6 { self.in_turn } else { 2 * self.in_turn },
-                refused: here().any(|m| m.shut != Reaction::Silent),
+                // Until the gate stands a machine refuses whatever nobody serves: more than can be kept.
+                refused: window.from_gate || here().any(|m| m.shut != Reaction::Silent),
             });
         }
     }
@@ -367,12 +391,13 @@ impl Machine<'_> {
         }
         let (asked, start) = (Instant::now(), self.start);
         let printed = self.run(&window::script(), SMALL)?;
+        let answered = Instant::now();
         for (at, proof) in proofs.iter().enumerate() {
             let Check::Window(window) = &proof.check else { continue };
             if window.boot != boot {
                 continue;
             }
-            let told = window::Told { asked, printed: &printed };
+            let told = window::Told { asked, answered, printed: &printed };
             let (judgement, timeline) = window::judge(window, &seen, start, told, &mut || self.evidence());
             self.seen.timelines.push(timeline);
             self.keep(at, judgement, judged, boot == Boot::Second);

@@ -20,6 +20,16 @@ pub use refresh::Pages;
 use std::path::Path;
 use std::sync::mpsc::channel;
 
+/// How a machine comes by its user-data, in cloud-init's words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Datasource {
+    /// From a volume that it finds before any network.
+    #[default]
+    NoCloud,
+    /// From a metadata service, as EC2 has it, when the network is up.
+    Ec2,
+}
+
 /// What to prove, and on what.
 #[derive(Debug, Clone)]
 pub struct Job<'a> {
@@ -39,6 +49,8 @@ pub struct Job<'a> {
     pub reboot: bool,
     /// Whether the machine of the bundle is kept for a person when it has been judged.
     pub keep: Keep,
+    /// How the machine of the bundle comes by it.
+    pub datasource: Datasource,
     /// What the web has for the machine.
     pub pages: &'a Pages,
     /// The cache that snapshots stand in, to go on from one; else the machines are switched on.

@@ -10,7 +10,7 @@ use hardtack::plan::{Command, Stage};
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
 use hardtack::prove::run::hunt::{Hunt, Tried, hunt};
-use hardtack::prove::run::{Job, Outcome};
+use hardtack::prove::run::{Datasource, Job, Outcome};
 use hardtack::prove::shell::Keep;
 use hardtack::prove::verdict::Verdict;
 
@@ -194,6 +194,7 @@ fn a_proof_that_cannot_fail_lowers_the_score() {
         control: false,
         reboot: false,
         keep,
+        datasource: Datasource::NoCloud,
         pages: &plan.pages,
         warm: None,
     };
