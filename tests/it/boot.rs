@@ -358,10 +358,12 @@ fn the_readme_boots() {
 #[test]
 fn a_machine_without_ipv6_holds_on_debian_13() {
     let spec = root().join("tests/specs/ipv6-off.yaml");
-    let (report, said) = proved(&[spec.to_str().unwrap(), "--image", "debian-13", "--no-control", "--no-reboot"], None);
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--image", "debian-13", "--no-reboot"], None);
     for id in ["firewall/ipv6-off", "firewall/ipv6-held-off", "firewall/ipv6-silent", "firewall/ipv6-silent-eth1"] {
         let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
         assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["verdict"], "holds", "{said}");
+        // The bare image has IPv6, says so on the wire, and lets networkd have it.
+        assert_eq!(control_of(&report, id), "fails", "{id}");
     }
 }
 

@@ -486,4 +486,19 @@ mod tests {
         assert_eq!(left(&out(true), &[]).verdict, Verdict::Fails);
         assert_eq!(left(&out(false), &[]).verdict, Verdict::Holds);
     }
+
+    #[test]
+    fn a_machine_is_without_ipv6_only_where_it_answers_ipv4() {
+        let guest = |ipv6_frames| Guest { frames: 9, ipv6_frames, ..Guest::default() };
+        let quiet = [Answer::Unknown(Why::NeighbourSilent); 2];
+        let reply = Some(Answer::Reply);
+        let verdict = |six: &[Answer], four, frames| without_ipv6(six, four, &guest(frames)).verdict;
+        assert_eq!(verdict(&quiet, reply, 0), Verdict::Holds);
+        assert_eq!(verdict(&quiet, reply, 1), Verdict::Fails);
+        assert_eq!(verdict(&[Answer::Reply, quiet[0]], reply, 0), Verdict::Fails);
+        // Silent in both families is no answer; one frame is, whatever becomes of IPv4.
+        assert_eq!(verdict(&quiet, Some(Answer::Silent), 0), Verdict::Unknown);
+        assert_eq!(verdict(&quiet, None, 0), Verdict::Unknown);
+        assert_eq!(verdict(&quiet, None, 1), Verdict::Fails);
+    }
 }
