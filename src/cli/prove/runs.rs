@@ -7,7 +7,7 @@ use crate::delivery::Way;
 use crate::facts::{Facts, ImageName};
 use crate::plan::proof::Proof;
 use crate::plan::wire;
-use crate::prove::image::Disk;
+use crate::prove::image::{Disk, Kind};
 use crate::prove::run::Datasource;
 use crate::report::{FromText, Report, Source, human};
 use crate::spec;
@@ -144,6 +144,12 @@ fn of_spec<'a>(source: &Source, ways: &[Way], wish: &Wish<'a>) -> Result<Vec<Run
 }
 
 fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish) -> Result<Run<'a>, Stop> {
+    if wish.datasource == Datasource::Ec2 && !matches!(on, Wanted::Image(_, Kind::Flat)) {
+        let why = "--datasource ec2 leaves the seed out, and the root channel comes to this disk with the seed: prove it on an image that \
+                   has a channel of its own";
+        let disk = on.name(&baked.loaded.facts);
+        return Err(Stop::Because(USAGE, format!("{}: {why}, not on {disk}", source.name)));
+    }
     let mut proofs = baked.proofs.clone();
     let seed = match way {
         Way::CloudInit => {

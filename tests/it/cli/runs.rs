@@ -26,6 +26,16 @@ fn all_that_is_wrong_with_all_specs_is_said_before_anything_boots() {
     place.check(&all, 69, "", &format!("{NO_12}{never}"));
     let windows = "hardtack: box.yaml: --timeline watches a firewall come up, and this spec has none; write a `firewall:` section\n";
     place.check(&["prove", "box.yaml", "--timeline"], 2, "", windows);
+    let ec2 = |image| ["prove", "box.yaml", "--datasource", "ec2", "--image", image];
+    for image in ["debian-12-vendor", "./own.qcow2"] {
+        let seed = format!(
+            "hardtack: box.yaml: --datasource ec2 leaves the seed out, and the root channel comes to this disk with the seed: prove it \
+             on an image that has a channel of its own, not on {image}\n"
+        );
+        place.check(&ec2(image), 2, "", &seed);
+    }
+    place.check(&ec2("debian-12"), 69, "", NO_12);
+    assert_eq!(place.run(&["prove", "box.yaml", "--datasource", "ec2", "--warm"]).0, 2);
 }
 
 #[test]
