@@ -13,7 +13,7 @@ use super::bridge::Work;
 use super::build;
 use super::frames::{self, Heard, Note, Said, our_mac};
 use super::services::Services;
-use super::{Answer, Flow, Inner, Shared};
+use super::{Answer, Flow, Guest, Inner, Shared};
 
 /// Between two router advertisements.
 const CHATTER: Duration = Duration::from_secs(3);
@@ -59,13 +59,13 @@ impl Segment {
     }
 
     fn turns(&mut self) -> io::Result<()> {
+        let shared = self.shared.clone();
         loop {
-            let mut inner = self.shared.lock();
+            let mut inner = shared.lock();
             if inner.stop {
                 return Ok(());
             }
-            self.outgoing.append(&mut inner.outbox);
-            self.bridges.append(&mut inner.bridges);
+            self.take_up(&mut inner);
             let guest = inner.guest;
             let now = Instant::now();
             let mut pause = CHATTER;
@@ -86,8 +86,7 @@ impl Segment {
                 self.chatter = now + CHATTER;
             }
             pause = pause.min(self.chatter - now);
-            let (shared, out) = (&self.shared, &mut self.outgoing);
-            self.bridges.retain_mut(|bridge| bridge.pump(shared, &guest, out));
+            self.pump(&guest);
             for bridge in &mut self.bridges {
                 pause = bridge.pause().map_or(pause, |sooner| pause.min(sooner));
             }
@@ -95,6 +94,18 @@ impl Segment {
             self.rest(pause)?;
             self.receive()?;
         }
+    }
+
+    /// Takes what callers have left here.
+    pub(super) fn take_up(&mut self, inner: &mut Inner) {
+        self.outgoing.append(&mut inner.outbox);
+        self.bridges.append(&mut inner.bridges);
+    }
+
+    /// Lets every bridge do what there is to do.
+    pub(super) fn pump(&mut self, guest: &Guest) {
+        let (shared, out) = (&self.shared, &mut self.outgoing);
+        self.bridges.retain_mut(|bridge| bridge.pump(shared, guest, out));
     }
 
     fn send(&mut self) -> io::Result<()> {

@@ -20,6 +20,8 @@ pub(super) fn shared() -> (Arc<Shared>, UnixStream) {
     let (wake, woken) = UnixStream::pair().expect("a pair");
     let mut inner = Inner { notes: Some(Vec::new()), ..Inner::default() };
     inner.guest.mac = Some(GUEST);
+    // The name that is asked for below.
+    inner.names.insert("foo".to_owned(), IpAddr::from([192, 0, 2, 80]));
     let shared = Shared {
         network: Network::default(),
         inner: Mutex::new(inner),
@@ -135,6 +137,36 @@ proptest! {
             work.hear(&frame);
             prop_assert!(work.pump(&shared, &guest, &mut out));
         }
+    }
+
+    /// As many connections as it likes, and whatever it says by them.
+    #[test]
+    fn any_segments_to_a_server_are_survived(
+        segments in vec((any::<u8>(), 1..4_u16, any::<[u8; 8]>(), vec(any::<u8>(), 0..60), 5_u8..16), 1..60),
+    ) {
+        let (shared, woken) = shared();
+        let (socket, _qemu) = UnixStream::pair().expect("a pair");
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let at = SocketAddr::from(([192, 0, 2, 5], 443));
+        let server = bridge::serve(&shared, at, listener.local_addr().expect("an address")).expect("a server");
+        let mut segment = Segment::new(shared.clone(), socket, woken);
+        segment.take_up(&mut shared.lock());
+        for (flags, port, numbers, tail, header) in segments {
+            let from = SocketAddr::from(([198, 18, 0, 10], 40_000 + port));
+            let mut frame = build::udp((GUEST, our_mac(0)), from, at, &[&[0; 12][..], &tail].concat());
+            frame[38..46].copy_from_slice(&numbers);
+            frame[46] = header.min(5 + (tail.len() / 4) as u8) << 4;
+            // Half of them begin something.
+            frame[47] = if flags & 1 == 0 { 2 } else { flags };
+            frame[23] = 6;
+            let mut ip = Ipv4Packet::new_unchecked(&mut frame[14..]);
+            ip.fill_checksum();
+            TcpPacket::new_unchecked(ip.payload_mut()).fill_checksum(&from.ip().into(), &at.ip().into());
+            segment.frame(&frame, &mut shared.lock());
+            let guest = shared.lock().guest;
+            segment.pump(&guest);
+        }
+        drop(server);
     }
 }
 
