@@ -17,7 +17,7 @@ use rustls::{ServerConfig, ServerConnection, StreamOwned};
 
 use super::http;
 
-/// Where all of it is, for the machine (RFC 5737).
+/// Where every host is that has a name, for the machine (RFC 5737).
 const PLACE: IpAddr = IpAddr::V4(Ipv4Addr::new(198, 51, 100, 80));
 /// A machine under emulation shakes hands for seconds.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -62,6 +62,11 @@ fn parts(url: &str) -> Option<(String, u16, String)> {
     let (name, port) = host.split_once(':').unwrap_or((&host, "443"));
     let slash = if path.starts_with('/') { "" } else { "/" };
     Some((name.to_owned(), port.parse().ok()?, format!("https://{host}{slash}{path}")))
+}
+
+/// Where a host is: a host that is an address is there.
+fn at(host: &str) -> IpAddr {
+    host.parse().unwrap_or(PLACE)
 }
 
 impl Web {
@@ -120,14 +125,15 @@ impl Web {
     /// Where the machine finds its hosts.
     #[must_use]
     pub fn names(&self) -> BTreeMap<String, IpAddr> {
-        self.places.iter().map(|(host, _)| (host.clone(), PLACE)).collect()
+        self.places.iter().filter(|(host, _)| at(host) == PLACE).map(|(host, _)| (host.clone(), PLACE)).collect()
     }
 
     /// Where the machine connects to.
     #[must_use]
     pub fn places(&self) -> Vec<SocketAddr> {
-        let ports: BTreeSet<u16> = self.places.iter().map(|(_, port)| *port).collect();
-        ports.into_iter().map(|port| SocketAddr::new(PLACE, port)).collect()
+        let places: BTreeSet<SocketAddr> =
+            self.places.iter().map(|(host, port)| SocketAddr::new(at(host), *port)).collect();
+        places.into_iter().collect()
     }
 
     /// From now on this is at that address.
@@ -182,5 +188,15 @@ mod tests {
         assert_eq!(of("https://a.example:8443?v=1"), "a.example 8443 https://a.example:8443/?v=1");
         assert_eq!(of("https://a.example"), "a.example 443 https://a.example/");
         assert_eq!(of("http://a.example/"), "");
+    }
+
+    #[test]
+    fn a_host_that_is_an_address_is_served_there() {
+        let page: Arc<[u8]> = b"192.0.2.1\n".as_slice().into();
+        let urls = ["https://a.example/x", "https://b.example:8443/", "https://192.0.2.80/list"];
+        let web = Web::new(&urls.map(|url| (url.to_owned(), page.clone())).into()).expect("a server");
+        let places: Vec<String> = web.places().iter().map(ToString::to_string).collect();
+        assert_eq!(places, ["192.0.2.80:443", "198.51.100.80:443", "198.51.100.80:8443"]);
+        assert_eq!(web.names().into_keys().collect::<Vec<_>>(), ["a.example", "b.example"]);
     }
 }
