@@ -91,6 +91,8 @@ pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report)
         plan.here = spec.hurdles.place(name);
         hurdle.settle(&mut plan, report);
     }
+    // They may be large, and what is made of them is in the plan by now.
+    plan.inputs.clear();
     for (_, hurdle) in spec.hurdles.each() {
         match hurdle.proofs(facts, &plan) {
             Ok(proofs) => proofs.into_iter().for_each(|p| plan.proof(p)),

@@ -381,3 +381,32 @@ fn a_file_that_the_kernel_does_not_take_whole_changes_nothing() {
     }
     assert_eq!(seen[7], (true, "add hardtack-block4 8.8.8.0/24,add hardtack-block6 2a01::/32".to_owned()));
 }
+
+#[test]
+fn who_knocks_while_lists_are_fetched_is_who_can_be_answered() {
+    let spec = |ipv6: &str| {
+        json!({
+            "hardtack": 1, "name": "a", "image": "debian-12", "deliver": ["cloud-init"],
+            "hurdles": {
+                "blocklist": { "sources": [{ "file": "../lists/drop.netset", "url": "https://lists.example.org/" }] },
+                "firewall": { "ipv6": ipv6, "allow": [{ "service": "ssh" }, { "ports": [8080], "interface": "eth1" }] },
+            },
+        })
+        .to_string()
+    };
+    let asked = |ipv6: &str| {
+        let (_, _, plan) = crate::support::good(&spec(ipv6), None);
+        let found = plan.proofs.iter().find_map(|p| match &p.check {
+            hardtack::plan::proof::Check::Refresh(refresh) => Some(refresh.clone()),
+            _ => None,
+        });
+        let refresh = found.expect("a proof of the refresh");
+        let all = |list: &[std::net::IpAddr]| list.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        let added = refresh.added.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ");
+        format!("{} / {} / {} / {added}", refresh.port, all(&refresh.kept_out), all(&refresh.let_in))
+    };
+    // None of those who lie behind eth1.
+    let six = "22 / 1.19.0.5 2a0e:b107::5 / 203.0.113.7 2001:db8:feed::7 / 198.19.254.0/24 2001:db8:cc::/48";
+    assert_eq!(asked("same"), six);
+    assert_eq!(asked("off"), "22 / 1.19.0.5 / 203.0.113.7 / 198.19.254.0/24");
+}
