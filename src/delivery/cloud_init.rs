@@ -162,7 +162,8 @@ impl CloudInit {
 }
 
 impl Delivery for CloudInit {
-    // cloud-init reads user-data with a parser of pure Python: some seconds for this much, minutes for a megabyte.
+    // The most that one value of user-data may be at any cloud with a limit, GCP; at most clouds it is less, for NoCloud there is none
+    // (facts.md C.8).
     fn room(&self) -> usize {
         256 << 10
     }
