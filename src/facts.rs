@@ -77,7 +77,7 @@ macro_rules! images {
     };
 }
 
-images!("debian", "debian-12", "debian-13", "redhat", "rocky-9", "ubuntu", "ubuntu-24.04");
+images!("debian", "debian-12", "debian-12-sysvinit", "debian-13", "redhat", "rocky-9", "ubuntu", "ubuntu-24.04");
 
 /// What an image does not say and a hurdle wanted to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -200,6 +200,18 @@ impl Facts {
         self.file.has.iter().any(|a| a == ability)
     }
 
+    /// Whether systemd starts it. Else SysV init does, and what it starts are scripts.
+    #[must_use]
+    pub fn systemd(&self) -> bool {
+        self.file.versions.contains_key("systemd")
+    }
+
+    /// The command that has a daemon read its settings anew.
+    #[must_use]
+    pub fn reload(&self, unit: &str) -> String {
+        if self.systemd() { format!("systemctl reload {unit}") } else { format!("service {unit} reload") }
+    }
+
     /// What people call it.
     #[must_use]
     pub fn title(&self) -> &str {
@@ -247,7 +259,7 @@ mod tests {
 
     #[test]
     fn every_image_is_read_and_a_missing_fact_is_a_sentence() {
-        assert_eq!(Facts::names(), ["debian-12", "debian-13", "rocky-9", "ubuntu-24.04"]);
+        assert_eq!(Facts::names(), ["debian-12", "debian-12-sysvinit", "debian-13", "rocky-9", "ubuntu-24.04"]);
         for name in Facts::names() {
             let facts = Facts::load(name).unwrap_or_else(|e| panic!("{e}"));
             assert!(facts.version("openssh").unwrap() >= vec![8, 7], "{name}");

@@ -61,7 +61,7 @@ pub type Inputs<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 /// What is not the person's fault: an image without a fact that a hurdle needs, a template of ours.
 pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report) -> Result<Option<Sealed>, String> {
     let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
-    let mut plan = Plan::new(spec.name.value.clone(), &facts.name, sysctl_d);
+    let mut plan = Plan::new(spec.name.value.clone(), &facts.name, facts.systemd(), sysctl_d);
     plan.boot_loader = match facts.has("grubby") {
         true => Some(BootLoader::Grubby),
         false => facts.path("grub-d").ok().map(|folder| BootLoader::Grub(folder.to_owned())),
@@ -89,7 +89,7 @@ pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report)
     }
     for (name, hurdle) in spec.hurdles.each() {
         plan.here = spec.hurdles.place(name);
-        hurdle.settle(&mut plan, report);
+        hurdle.settle(facts, &mut plan, report);
     }
     // They may be large, and what is made of them is in the plan by now.
     plan.inputs.clear();

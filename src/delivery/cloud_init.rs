@@ -105,7 +105,9 @@ impl CloudInit {
             digest: &'a str,
             lib: &'static str,
             state: &'static str,
-            unit: &'static str,
+            scripts: Vec<&'a str>,
+            /// What runs the first boot before the network; none without systemd.
+            unit: Option<&'static str>,
         }
         let gate: Vec<_> = payload.files.iter().filter(|(_, f)| f.stage == Stage::Gate).collect();
         let prefix = format!("{LIB}/gate.d/");
@@ -124,7 +126,8 @@ impl CloudInit {
             digest: &payload.digest,
             lib: LIB,
             state: STATE,
-            unit: FIRSTBOOT_UNIT,
+            scripts: payload.plan.scripts.iter().map(String::as_str).collect(),
+            unit: payload.plan.systemd.then_some(FIRSTBOOT_UNIT),
         };
         let plan = payload.plan;
         let data = UserData {

@@ -107,6 +107,7 @@ struct Holes<'a> {
     packages: Vec<&'a str>,
     users: Vec<&'a str>,
     units: Vec<&'a str>,
+    scripts: Vec<&'a str>,
     firstboot_unit: &'static str,
 }
 
@@ -143,19 +144,24 @@ impl<'a> Payload<'a> {
                 PayloadFile { mode: 0o644, text: c.text.clone(), stage, hurdle: c.hurdle, template: c.template },
             );
         }
+        // Without systemd, cloud-init itself runs it, and again at the next boot where one was cut short.
+        let own_unit = plan.systemd.then_some(FIRSTBOOT_UNIT);
         let mut holes = Holes {
             digest: "",
             lib: LIB,
             state: STATE,
             packages: plan.packages.iter().map(String::as_str).collect(),
             users: plan.accounts.keys().map(|n| n.as_str()).collect(),
-            units: plan.units.iter().map(String::as_str).chain([FIRSTBOOT_UNIT]).collect(),
+            units: plan.units.iter().map(String::as_str).chain(own_unit).collect(),
+            scripts: plan.scripts.iter().map(String::as_str).collect(),
             firstboot_unit: FIRSTBOOT_UNIT,
         };
         let own = |mode, text, template| PayloadFile { mode, text, stage: Stage::Gate, hurdle: "delivery", template };
-        let unit = template!("delivery/hardtack-firstboot.service");
-        let unit_path = format!("{}/{FIRSTBOOT_UNIT}", facts.path("systemd-units").map_err(unknown)?);
-        files.insert(unit_path, own(0o644, render(unit, &holes).map_err(fault)?, unit.name));
+        if let Some(name) = own_unit {
+            let unit = template!("delivery/hardtack-firstboot.service");
+            let path = format!("{}/{name}", facts.path("systemd-units").map_err(unknown)?);
+            files.insert(path, own(0o644, render(unit, &holes).map_err(fault)?, unit.name));
+        }
         // The script carries the digest, so the digest is taken of the script without it.
         let script = template!("delivery/firstboot.sh");
         let path = format!("{LIB}/firstboot");

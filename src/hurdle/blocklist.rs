@@ -161,6 +161,8 @@ const ADDED: [&str; 2] = ["198.19.254.0/24", "2001:db8:cc::/48"];
 
 const FOLDER: &str = "/etc/hardtack/blocklist";
 const TIMER: &str = "hardtack-blocklist.timer";
+/// What fetches where there is no systemd. run-parts(8) leaves out names with a dot.
+const CRON: &str = "/etc/cron.daily/hardtack-blocklist";
 
 /// A source as it is on the machine.
 struct Known<'a> {
@@ -302,10 +304,21 @@ impl Hurdle for Blocklist {
         let load = template!("blocklist/load.sh");
         plan.draw("blocklist", apply, &format!("{LIB}/blocklist-load"), 0o755, load, &holes)?;
         plan.command("blocklist", apply, template!("blocklist/apply.sh"), &holes)?;
+        let daily = self.fetches() && *self.refresh == Refresh::Daily;
+        if !facts.systemd() {
+            let refresh = template!("blocklist/refresh.sh");
+            plan.draw("blocklist", apply, &format!("{LIB}/blocklist-refresh"), 0o755, refresh, &holes)?;
+            if daily {
+                plan.packages.insert(facts.package("cron")?.to_owned());
+                plan.draw("blocklist", apply, CRON, 0o755, template!("blocklist/cron.daily.sh"), &holes)?;
+            }
+            plan.blocks = true;
+            return Ok(());
+        }
         let units = facts.path("systemd-units")?;
         let service = template!("blocklist/hardtack-blocklist.service");
         plan.draw("blocklist", apply, &format!("{units}/hardtack-blocklist.service"), 0o644, service, &holes)?;
-        if self.fetches() && *self.refresh == Refresh::Daily {
+        if daily {
             let (timer, path) = (template!("blocklist/hardtack-blocklist.timer"), format!("{units}/{TIMER}"));
             plan.draw("blocklist", apply, &path, 0o644, timer, &holes)?;
             plan.controls(&path, Syntax::Unit, format!("systemctl daemon-reload; systemctl try-restart {TIMER}"));
@@ -316,7 +329,7 @@ impl Hurdle for Blocklist {
         Ok(())
     }
 
-    fn settle(&self, plan: &mut Plan, report: &mut Report) {
+    fn settle(&self, _: &Facts, plan: &mut Plan, report: &mut Report) {
         if plan.filter.is_none() {
             report.push(NO_FIREWALL.at(plan.here, "nothing asks the lists: there is no `firewall`"));
         }
@@ -428,6 +441,15 @@ impl Hurdle for Blocklist {
                 Check::Script { script: DAILY.replace("TIMER", TIMER) },
             ));
         }
+        if plan.files.contains_key(CRON) {
+            proofs.push(Proof::new(
+                "blocklist",
+                "daily",
+                &["R58", "cron(8)"],
+                "lists on the web are fetched by cron every day, and not all machines come at once",
+                Check::Script { script: BY_CRON.replace("CRON", CRON) },
+            ));
+        }
         proofs.extend(self.refreshed(plan));
         Ok(proofs)
     }
@@ -478,6 +500,12 @@ const DAILY: &str = "nl='\n'\nu=\"$nl$(systemctl show -p TimersCalendar -p Persi
     for want in 'TimersCalendar={ OnCalendar=[*]-[*]-[*] 00:00:00 ;' \"Persistent=yes$nl\" \"RandomizedDelayUSec=6h$nl\"; do\n\
     case $u in *\"$nl\"$want*) ;; *) echo \"not $want\"; bad=1 ;; esac\n\
     done\n[ $bad = 0 ] && echo 'every day, within six hours'\nexit $bad\n";
+
+const BY_CRON: &str = "run-parts --test /etc/cron.daily | grep -qx CRON || { echo 'run-parts leaves CRON out'; exit 1; }\n\
+    grep -q '^[^#].*run-parts.*/etc/cron.daily' /etc/crontab || { echo 'nothing runs /etc/cron.daily'; exit 1; }\n\
+    grep -q 'sleep .*shuf .*-21600' CRON || { echo 'all machines come at once'; exit 1; }\n\
+    pgrep -x cron >/dev/null || { echo 'cron does not run'; exit 1; }\n\
+    echo 'every day, within six hours'\n";
 
 #[cfg(test)]
 mod tests {

@@ -4,6 +4,7 @@ mod article;
 mod ipv6;
 mod outbound;
 mod rules;
+mod start;
 
 use super::{Hurdle, Part, Trouble};
 use crate::facts::{Facts, Unknown};
@@ -20,6 +21,7 @@ pub use article::FROM_THE_ARTICLE;
 use outbound::AllowOut;
 use rules::{Limit, Rule, chunks, of_family, rules};
 use serde::Serialize;
+use start::Start;
 use std::collections::BTreeSet;
 
 section! {
@@ -40,6 +42,9 @@ section! {
         /// Who may ask the cloud's metadata service at 169.254.169.254, which gives user-data and keys to whoever asks:
         /// `open` is whoever may go out, `root` is root only, also with `outbound: deny`.
         metadata: Spanned<Metadata> = Spanned::default_of(Metadata::Open), or "open";
+        /// Who loads the rules at each boot: `unit`, a unit of systemd; `init-script`, a script of SysV init; or `rc-local`, which
+        /// comes after all else. Only the first, and a script where SysV init starts the machine, come before the network.
+        start: Option<Spanned<Start>> = None, or "unit, or init-script where there is no systemd";
     }
 }
 
@@ -227,6 +232,8 @@ pub const LINTS: &[Lint] = &[
     outbound::NOT_SHUT,
     outbound::CUT_OFF,
     ipv6::OFF_AND_NAMED,
+    start::NOT_RUN,
+    start::LATE,
 ];
 /// The sections inside.
 pub const PARTS: &[Part] = &[
@@ -245,6 +252,7 @@ const CLEAR: [(Transport, u16); 8] = [
     (Transport::Tcp, 514),
     (Transport::Tcp, 5900),
 ];
+const NAME: &str = "hardtack-firewall";
 const UNIT: &str = "hardtack-firewall.service";
 const RULES: &str = "/etc/hardtack/firewall";
 
@@ -418,11 +426,13 @@ impl Hurdle for Firewall {
         };
         plan.draw("firewall", Stage::Gate, &format!("{RULES}/gate.nft"), 0o600, template!("firewall/gate.nft"), &nft)?;
         let sets = if plan.blocks { SET4 } else { "" };
+        let start = Start::of(self.start.as_ref(), facts);
         let paths = std::collections::BTreeMap::from([
             ("rules", RULES),
             ("state", STATE),
             ("lib", LIB),
-            ("unit", UNIT),
+            ("unit", if start == Start::Unit { UNIT } else { "" }),
+            ("systemd", if facts.systemd() { "systemd" } else { "" }),
             ("sets", sets),
             ("off", if off { "off" } else { "" }),
         ]);
@@ -434,38 +444,29 @@ impl Hurdle for Firewall {
             template!("firewall/firewall.sh"),
             &paths,
         )?;
-        let unit = format!("{}/{UNIT}", facts.path("systemd-units")?);
-        plan.draw("firewall", Stage::Gate, &unit, 0o644, template!("firewall/hardtack-firewall.service"), &paths)?;
-        plan.controls(&unit, Syntax::Unit, "systemctl daemon-reload");
         plan.command("firewall", Stage::Gate, template!("firewall/gate.sh"), &paths)?;
         plan.command("firewall", Stage::Open, template!("firewall/open.sh"), &paths)?;
         if off {
             ipv6::plan(facts, plan)?;
         }
-        plan.units.insert(UNIT.to_owned());
+        // One that is not gone is refused when all have planned.
+        if start.is_run(facts) {
+            start::plan(start, facts, plan)?;
+        }
         plan.packages.insert(facts.package("iptables")?.to_owned());
         let unmatched = if reject { Unmatched::Reject } else { Unmatched::Drop };
-        plan.filter = Some(Filter { unmatched, opens, exits, metadata: who, listed: None, ipv6: !off });
+        plan.filter =
+            Some(Filter { unmatched, opens, exits, metadata: who, listed: None, ipv6: !off, late: start.late(facts) });
         Ok(())
     }
 
-    fn proofs(&self, _: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
-        let mut proofs = Vec::new();
-        let check = Check::Unit { unit: UNIT.to_owned(), active: "active".into(), enabled: Some("enabled".into()) };
-        proofs.push(Proof::new(
-            "firewall",
-            "unit",
-            &["R12", "systemd.special(7)"],
-            "the rules are loaded by their own unit, now and at every boot",
-            check,
-        ));
-        proofs.push(Proof::new(
-            "firewall",
-            "unit-order",
-            &["R12", "R22", "systemd.special(7)"],
-            "whatever brings up a network waits until the rules are loaded",
-            Check::Script { script: ORDER.replace("UNIT", UNIT) },
-        ));
+    fn settle(&self, facts: &Facts, plan: &mut Plan, report: &mut Report) {
+        start::lint(self.start.as_ref(), facts, plan.here, report);
+    }
+
+    fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
+        let start = Start::of(self.start.as_ref(), facts);
+        let mut proofs = if start.is_run(facts) { start::proofs(start, facts)? } else { Vec::new() };
         for (family, refs) in [
             ("v4", &["R6", "R7", "R8", "R9", "R10", "CIS 4.4.2.2"] as &[&str]),
             ("v6", &["R3", "R6", "R7", "R8", "R9", "R10", "CIS 4.4.3.2", "RFC 4890"]),
@@ -496,19 +497,12 @@ impl Hurdle for Firewall {
         if let Some(filter) = &plan.filter {
             proofs.extend(wire::proofs(filter));
             if !filter.ipv6 {
-                proofs.extend(ipv6::proofs(filter));
+                proofs.extend(ipv6::proofs(facts, filter)?);
             }
         }
         Ok(proofs)
     }
 }
-
-// A target that nobody wants is not there, and so nothing waits for it.
-const ORDER: &str = "nl='\n'\nu=\"$nl$(systemctl show -p DefaultDependencies -p Wants -p Before UNIT)$nl\"\nbad=0\n\
-    for line in DefaultDependencies=no Wants=network-pre.target Before=network-pre.target; do\n\
-    w=${u#*\"$nl${line%%=*}=\"}\nw=${w%%\"$nl\"*}\n\
-    case \" $w \" in *\" ${line#*=} \"*) ;; *) echo \"not $line\"; bad=1 ;; esac\n\
-    done\n[ $bad = 0 ] && echo 'before network-pre.target'\nexit $bad\n";
 
 // The machine's kernel is given the gate in a network of its own, where it shuts out nobody.
 fn elsewhere(family: &str, path: &str, ask: &str) -> String {

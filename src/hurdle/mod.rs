@@ -32,7 +32,7 @@ pub trait Hurdle {
     /// A fact that the image does not say, or a bug of ours.
     fn plan(&self, facts: &Facts, plan: &mut Plan) -> Result<(), Trouble>;
     /// Asks for what depends on the others, and says what is unwise then: all hurdles have planned.
-    fn settle(&self, _: &mut Plan, _: &mut Report) {}
+    fn settle(&self, _: &Facts, _: &mut Plan, _: &mut Report) {}
     /// What must be seen on the booted machine for the section to have come true. All hurdles have planned by then.
     ///
     /// # Errors

@@ -300,6 +300,7 @@ impl Hurdle for Ssh {
             port: u16,
             drop_in: String,
             sshd: String,
+            systemd: bool,
             unit: String,
             privilege_separation: String,
             lib: &'static str,
@@ -316,13 +317,16 @@ impl Hurdle for Ssh {
             port: self.port.0,
             drop_in: Self::drop_in(facts)?,
             sshd: facts.path("sshd")?.to_owned(),
+            systemd: facts.systemd(),
             unit: facts.unit("sshd")?.to_owned(),
             privilege_separation: facts.path("sshd-privilege-separation")?.to_owned(),
             lib: LIB,
         };
         plan.packages.insert(facts.package("ssh-server")?.to_owned());
-        plan.draw("ssh", Stage::Apply, &holes.drop_in, 0o600, template!("ssh/00-hardtack.conf"), &holes)?;
-        plan.controls(&holes.drop_in, Syntax::Directives, format!("systemctl reload {}", holes.unit));
+        // Without systemd nothing holds sshd back until the first boot is at its end: it finds the drop-in when it starts.
+        let stage = if facts.systemd() { Stage::Apply } else { Stage::Gate };
+        plan.draw("ssh", stage, &holes.drop_in, 0o600, template!("ssh/00-hardtack.conf"), &holes)?;
+        plan.controls(&holes.drop_in, Syntax::Directives, facts.reload(&holes.unit));
         plan.command("ssh", Stage::Apply, template!("ssh/apply.sh"), &holes)?;
         plan.guards();
         if facts.has("ssh-socket") && self.port.0 != 22 {
@@ -369,7 +373,11 @@ impl Hurdle for Ssh {
             "only root can read and change the drop-in",
             check,
         ));
-        let check = Check::Unit { unit: facts.unit("sshd")?.to_owned(), active: "active".into(), enabled: None };
+        let unit = facts.unit("sshd")?.to_owned();
+        let check = match facts.systemd() {
+            true => Check::Unit { unit, active: "active".into(), enabled: None },
+            false => Check::Script { script: format!("service {unit} status 2>&1\n") },
+        };
         proofs.push(Proof::new("ssh", "running", &["R11"], "sshd runs", check));
         let attempt = |user: &str, with, succeeds| {
             let (from, interface) = plan.ssh_from();

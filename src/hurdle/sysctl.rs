@@ -317,14 +317,19 @@ impl Hurdle for Sysctl {
             proofs.push(Proof::new("sysctl", &id, refs, statement, check));
         }
         if !proofs.is_empty() {
-            let check = Check::Unit { unit: facts.unit("sysctl")?.to_owned(), active: "active".into(), enabled: None };
-            proofs.push(Proof::new(
-                "sysctl",
-                "set-at-boot",
-                &["R20"],
-                "kernel parameters are set at boot, and none was refused",
-                check,
-            ));
+            let unit = facts.unit("sysctl")?.to_owned();
+            let (statement, check) = match facts.systemd() {
+                true => (
+                    "kernel parameters are set at boot, and none was refused",
+                    Check::Unit { unit, active: "active".into(), enabled: None },
+                ),
+                // A script leaves no word behind. What the boot has set is asked for above.
+                false => (
+                    "a script sets kernel parameters at boot",
+                    Check::Script { script: format!("ls /etc/rcS.d/S??{unit} 2>&1\n") },
+                ),
+            };
+            proofs.push(Proof::new("sysctl", "set-at-boot", &["R20"], statement, check));
         }
         Ok(proofs)
     }

@@ -2,6 +2,7 @@
 
 use super::blocklist::Blocklist;
 use super::net::{Cidr, Ports, Protocol};
+use super::proof::Boot;
 use crate::report::{Fault, FromText, Span, shown};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -141,6 +142,8 @@ pub struct Filter {
     pub listed: Option<Arc<Blocklist>>,
     /// Whether the machine has IPv6 at all.
     pub ipv6: bool,
+    /// The boots in which the network may be up before the gate stands.
+    pub late: Vec<Boot>,
 }
 
 impl Filter {

@@ -161,6 +161,8 @@ pub struct Plan {
     pub name: HostName,
     /// The image that it is for.
     pub image: String,
+    /// Whether systemd starts it, and not SysV init.
+    pub systemd: bool,
     /// Packages that must be there.
     pub packages: BTreeSet<String>,
     /// People, by name.
@@ -169,6 +171,8 @@ pub struct Plan {
     pub files: BTreeMap<String, File>,
     /// Units that are started at every boot.
     pub units: BTreeSet<String>,
+    /// Scripts of SysV init that are started at every boot.
+    pub scripts: BTreeSet<String>,
     /// Kernel parameters.
     pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
     /// Arguments of the kernel's command line, in the order asked for.
@@ -205,14 +209,16 @@ pub struct Plan {
 impl Plan {
     /// A machine of which nothing is asked yet. `sysctl_d` is where the image keeps kernel parameters.
     #[must_use]
-    pub fn new(name: HostName, image: &str, sysctl_d: &str) -> Self {
+    pub fn new(name: HostName, image: &str, systemd: bool, sysctl_d: &str) -> Self {
         Plan {
             name,
             image: image.to_owned(),
+            systemd,
             packages: BTreeSet::new(),
             accounts: BTreeMap::new(),
             files: BTreeMap::new(),
             units: BTreeSet::new(),
+            scripts: BTreeSet::new(),
             sysctls: BTreeMap::new(),
             sysctl_d: sysctl_d.to_owned(),
             kernel_arguments: Vec::new(),
@@ -368,9 +374,14 @@ impl Plan {
             self.draw("sysctl", Stage::Apply, &path, 0o644, template!("plan/sysctl.conf"), &context)
                 .map_err(|e| Clash(e.to_string()))?;
             // Whoever does so several times in ten seconds is held up (systemd.unit(5), StartLimitBurst=).
-            let effect = "systemctl reset-failed systemd-sysctl.service; systemctl restart systemd-sysctl.service";
+            let effect = match self.systemd {
+                true => "systemctl reset-failed systemd-sysctl.service; systemctl restart systemd-sysctl.service",
+                false => "service procps start",
+            };
             self.controls(&path, Syntax::Assignments, effect);
-            self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &()).map_err(|e| Clash(e.to_string()))?;
+            let init = BTreeMap::from([("systemd", self.systemd)]);
+            self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &init)
+                .map_err(|e| Clash(e.to_string()))?;
         }
         self.boot_loader_files().map_err(|e| Clash(e.to_string()))?;
         self.commands.sort_by_key(|c| (c.stage, c.hurdle));

@@ -95,8 +95,15 @@ mod tests {
     }
 
     fn seen(exits: Option<Vec<Exit>>, metadata: Metadata) -> Vec<(String, bool)> {
-        let filter =
-            Filter { unmatched: Unmatched::Drop, opens: Vec::new(), exits, metadata, listed: None, ipv6: true };
+        let filter = Filter {
+            unmatched: Unmatched::Drop,
+            opens: Vec::new(),
+            exits,
+            metadata,
+            listed: None,
+            ipv6: true,
+            late: Vec::new(),
+        };
         let of = |p: Proof| match p.check {
             Check::Outbound(o) => (p.id.trim_start_matches("firewall/outbound-").to_owned(), o.leaves),
             other => panic!("{other:?}"),

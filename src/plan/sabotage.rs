@@ -93,7 +93,10 @@ impl Sabotage {
         match &self.change {
             Change::Scripts { .. } => return None,
             Change::Text { path, text } => broken.files.get_mut(path)?.text.clone_from(text),
-            Change::LeftOut { unit } => drop(broken.units.remove(unit)),
+            Change::LeftOut { unit } => {
+                broken.units.remove(unit);
+                broken.scripts.remove(unit);
+            }
         }
         broken.commands.retain(|c| !c.guards);
         Some(broken)
@@ -144,6 +147,7 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     let mut all = Vec::new();
     for (path, file) in &plan.files {
         lines(path, file, &mut all);
+        all.extend(not_run(path, file));
         all.push(looser(path, file));
     }
     // A network that is too small to count its sources apart has no proof of that.
@@ -159,7 +163,8 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     }
     sets(plan, &mut all);
     accounts::accounts(plan, &mut all);
-    for unit in &plan.units {
+    for unit in plan.units.iter().chain(&plan.scripts) {
+        let script = plan.scripts.contains(unit);
         let hurdle =
             plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map_or("delivery", |(_, f)| f.hurdle);
         let mut add = |what: &str, spoil: String, mend: String| {
@@ -172,12 +177,13 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
                 eyes: Vec::new(),
             });
         };
-        add(
-            "disabled",
-            format!("systemctl --no-reload disable {unit}"),
-            format!("systemctl --no-reload enable {unit}"),
-        );
-        add("stopped", format!("systemctl stop {unit}"), format!("systemctl start {unit}"));
+        if script {
+            add("disabled", format!("update-rc.d -f {unit} remove"), format!("update-rc.d {unit} defaults"));
+        } else {
+            let [off, on] = ["disable", "enable"].map(|verb| format!("systemctl --no-reload {verb} {unit}"));
+            add("disabled", off, on);
+            add("stopped", format!("systemctl stop {unit}"), format!("systemctl start {unit}"));
+        }
         all.push(Sabotage {
             id: format!("{hurdle}/leave out {unit}"),
             hurdle: hurdle.to_owned(),
@@ -188,6 +194,19 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
         });
     }
     all
+}
+
+// What init or cron runs, and skips without a word when it cannot.
+fn not_run(path: &str, file: &File) -> Option<Sabotage> {
+    let name = path.rsplit('/').next().unwrap_or(path);
+    (file.mode & 0o111 != 0 && !path.starts_with(LIB)).then(|| Sabotage {
+        id: format!("{}/not run {name}", file.hurdle),
+        hurdle: file.hurdle.to_owned(),
+        what: format!("{path} cannot be run"),
+        change: Change::Scripts { spoil: format!("chmod a-x {path}"), mend: format!("chmod {:o} {path}", file.mode) },
+        word: path.to_owned(),
+        eyes: Vec::new(),
+    })
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {

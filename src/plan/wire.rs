@@ -374,7 +374,7 @@ pub fn windows(filter: &Filter, by_network: bool) -> Vec<Proof> {
     }
     [(Boot::First, "first boot", "first"), (Boot::Second, "boot after it", "second")]
         .map(|(boot, words, id)| {
-            let from_gate = by_network && boot == Boot::First;
+            let from_gate = (by_network && boot == Boot::First) || filter.late.contains(&boot);
             let from = if from_gate { "from when the gate stands" } else { "from power-on" };
             let statement = format!("{from} to the end of the {words}, no TCP port answers before its stage");
             let mut knocks = knocks.clone();

@@ -17,6 +17,11 @@ if [ "$(cat {{ state }}/sealed 2>/dev/null)" != {{ digest }} ]; then
 {% for c in commands %}
   sh {{ c }}
 {% endfor %}
+{% for script in scripts %}
+  # Already now: at a boot after one that was cut short it comes before the network.
+  update-rc.d {{ script }} defaults
+{% endfor %}
+{% if unit %}
   # With a datasource of the network this runs after the network is up, and the rest of init with it.
   if [ "$(systemctl is-active cloud-init-local.service)" != activating ]; then
     mkdir -p /run/systemd/system/{{ unit }}.d
@@ -25,4 +30,5 @@ if [ "$(cat {{ state }}/sealed 2>/dev/null)" != {{ digest }} ]; then
   # A unit that systemd has not loaded yet needs no reload, and a reload costs seconds.
   case $(systemctl show -p NeedDaemonReload {{ unit }}) in *yes) systemctl daemon-reload ;; esac
   systemctl --no-block start {{ unit }}
+{% endif %}
 fi

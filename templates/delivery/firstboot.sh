@@ -101,6 +101,9 @@ fi
 {% for unit in units %}
 systemctl --quiet --no-reload enable {{ unit }} || fail "enable: "{{ unit }}
 {% endfor %}
+{% for script in scripts %}
+update-rc.d {{ script }} defaults >/dev/null || fail "enable: "{{ script }}
+{% endfor %}
 stage apply
 [ -z "$missing" ] || { say "waiting for the network to install:$missing"; exit 0; }
 [ -z "$waits" ] || { say "waiting for the network:$waits"; exit 0; }

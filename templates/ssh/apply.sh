@@ -11,6 +11,14 @@ drop_in={{ drop_in }}
 fallback=${drop_in%/*}/!hardtack-refused.conf
 rm -f "$fallback"
 chown root:root "$drop_in" && chmod 0600 "$drop_in" || exit 1
+anew() {
+{% if systemd %}
+    if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
+{% else %}
+    # It may have found the drop-in, and not started at all.
+    service {{ unit }} restart
+{% endif %}
+}
 refuse() {
     # Not the image's own settings, which may let passwords in: what every sshd knows, and nothing more.
     # Its name sorts before every letter and digit, since what was refused may be another file that sorts before ours.
@@ -22,7 +30,7 @@ refuse() {
         printf '%s no\n' PermitRootLogin PasswordAuthentication KbdInteractiveAuthentication
     } >"$fallback"
     chmod 0600 "$fallback"
-    if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
+    anew
     echo "ssh: refused, keys only and no root until this is mended: $1"
     exit 1
 }
@@ -42,4 +50,4 @@ keywords=$(printf '%s\n' "$expected" | sed 's/^/^/; s/ .*/ /')
 extra=$(printf '%s\n' "$effective" | grep -e "$keywords" | grep -vxF -e "$expected")
 [ -z "$extra" ] || refuse "sshd also says: $extra"
 # A daemon that already runs reads it now; sessions that stand are kept. One that does not run yet reads it when it starts.
-if systemctl is-active --quiet {{ unit }}; then systemctl reload {{ unit }}; fi
+anew

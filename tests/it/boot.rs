@@ -368,16 +368,50 @@ fn a_machine_without_ipv6_holds_on_debian_13() {
 }
 
 #[test]
-fn a_cloud_gives_user_data_late_and_the_window_is_said() {
+fn what_is_open_before_the_gate_is_measured_and_said() {
     let folder = tempfile::tempdir().unwrap();
-    let spec = folder.path().join("cloudy.yaml");
-    let text = "hardtack: 1\nname: cloudy-1\nimage: debian-12\nhurdles:\n  firewall:\n    allow:\n      - services: [ssh, https]\n";
+    let spec = folder.path().join("late.yaml");
+    let text = "hardtack: 1\nname: late-1\nimage: debian-12\nhurdles:\n  firewall:\n    start: rc-local\n    allow:\n      - services: [ssh, https]\n";
     std::fs::write(&spec, text).unwrap();
     let (report, said) = proved(&[spec.to_str().unwrap(), "--datasource", "ec2", "--timeline", "--no-control"], None);
     let timelines = report["timelines"].as_array().unwrap();
     let [first, second] = [0, 1].map(|at| (timelines[at]["exposed_ms"].as_u64(), timelines[at]["ungated_ms"].as_u64()));
-    // From when the network is up until cloud-init has asked; and at no moment of the boot after that.
+    // From when the network is up until cloud-init has asked its cloud, and until rc.local has had its turn; and not after that.
+    for boot in [first, second] {
+        assert!(boot.0 == Some(0) && boot.1.is_some_and(|ms| ms > 1000), "{boot:?}: {said}");
+    }
+    assert_eq!(said.matches(" ms before the gate stood").count(), 2, "{said}");
+    let ran = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == "firewall/rc-local");
+    assert_eq!(ran.unwrap()["after_reboot"], "holds", "{said}");
+}
+
+#[test]
+fn a_machine_of_scripts_holds_on_debian_12_sysvinit() {
+    let spec = root().join("tests/specs/init-script.yaml");
+    let (report, said) = proved(&[spec.to_str().unwrap(), "--timeline", "--no-control"], None);
+    for id in ["firewall/init-script", "firewall/init-script-order", "blocklist/daily", "blocklist/refresh"] {
+        let proof = report["proofs"].as_array().unwrap().iter().find(|p| p["id"] == id);
+        assert_eq!(proof.unwrap_or_else(|| panic!("no proof {id}"))["after_reboot"], "holds", "{said}");
+    }
+    let timelines = report["timelines"].as_array().unwrap();
+    let [first, second] = [0, 1].map(|at| (timelines[at]["exposed_ms"].as_u64(), timelines[at]["ungated_ms"].as_u64()));
+    // cloud-init's own scripts come after the network; ours comes before it.
     assert!(first.0 == Some(0) && first.1.is_some_and(|ms| ms > 1000), "{first:?}: {said}");
     assert_eq!(second, (Some(0), None), "{said}");
-    assert!(said.contains(" ms before the gate stood"), "{said}");
+}
+
+#[test]
+fn links_that_wait_for_ipv6_where_it_is_off_are_seen() {
+    let broken = Broken::of("ipv6-off.yaml", &|plan| {
+        let text = &mut plan.files.get_mut("/usr/local/lib/hardtack/ipv6-off").unwrap().text;
+        text.truncate(text.find("for file in").unwrap());
+    });
+    let wanted = ["delivery/sealed", "firewall/ipv6-held-off", "firewall/ipv6-not-waited-for", "firewall/ipv6-off"];
+    let proofs: Vec<Proof> = broken.proofs.iter().filter(|p| wanted.contains(&p.id.as_str())).cloned().collect();
+    let outcome = broken.run(proofs, false, Keep::Never, &mut |_| {}).unwrap();
+    names(
+        &outcome,
+        &["firewall/ipv6-not-waited-for"],
+        &["delivery/sealed", "firewall/ipv6-held-off", "firewall/ipv6-off"],
+    );
 }

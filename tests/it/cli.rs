@@ -120,7 +120,8 @@ fn check_says_all_that_is_wrong_with_all_of_them() {
     place.check(&["check", "."], 2, "", folder);
     let all = ["check", "nope.yaml", "bad.yaml", ".", "box.yaml"];
     place.check(&all, 2, &format!("{BAD_DRAWN}box.yaml: nothing to object to\n"), &format!("{missing}{folder}"));
-    let known = "hardtack: there is no image `sid`; known: debian-12, debian-13, rocky-9, ubuntu-24.04\n";
+    let known =
+        "hardtack: there is no image `sid`; known: debian-12, debian-12-sysvinit, debian-13, rocky-9, ubuntu-24.04\n";
     place.check(&["check", "box.yaml", "--image", "sid"], 2, "", known);
     assert_eq!(place.run(&["check"]).0, 2);
 }

@@ -13,7 +13,7 @@ fn every_sample_bakes_to_what_was_read_before() {
         for (file, entry) in tree.iter() {
             // The delivery's own files are the same in all of them; one whole machine shows them.
             let own = file.ends_with("firstboot")
-                || file.ends_with("firewall")
+                || file.ends_with("/lib/hardtack/firewall")
                 || file.ends_with(".service")
                 || file.ends_with("files.sha256");
             if file.starts_with("rootfs/") && (!own || name == "other") || file == "cloud-init/meta-data" {

@@ -40,7 +40,7 @@ fn whole() -> Value {
             "kernel": { "arguments": ["init_on_free=1", "slab_nomerge"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
                 { "file": root().join("tests/lists/drop.netset"), "url": "https://lists.example.org/drop.txt" }] },
-            "firewall": { "policy": "drop", "ipv6": "same", "outbound": "deny", "metadata": "root", "allow_out": [
+            "firewall": { "policy": "drop", "ipv6": "same", "outbound": "deny", "metadata": "root", "start": "unit", "allow_out": [
                 { "service": "dns", "services": ["ntp"], "ports": ["8000-8099"], "protocol": "udp", "to": ["10.0.0.0/8"],
                   "user": "ines", "group": "adm", "rate": "10/second" }], "allow": [
                 { "service": "ssh", "from": ["10.20.0.0/16", "2001:db8:20::/48"] },

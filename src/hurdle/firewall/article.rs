@@ -64,8 +64,10 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
     ),
     of(
         "a script in /etc/rc.d, linked to /etc/rcX.d, right after networking; or /etc/rc.local",
-        "A unit of systemd before network-pre.target. Right after networking is too late: what listens is open until then, \
-         and `prove --timeline` shows for how many milliseconds.",
+        "A unit of systemd before network-pre.target; where SysV init starts the machine, a script that is linked into rcS.d, before \
+         the one that brings up the network. `start: init-script` and `start: rc-local` are the article's own ways, where the \
+         image's init goes them. Right after networking is too late: what listens is open until then, and `prove --timeline` shows \
+         for how many milliseconds.",
         &["R12", "R13", "R22"],
     ),
     of(

@@ -1,7 +1,7 @@
 //! IPv6 truly off: the kernel's switch, those who would turn it back, and rules that let nothing pass all the same.
 
 use super::UNIT;
-use crate::facts::Facts;
+use crate::facts::{Facts, Unknown};
 use crate::hurdle::Trouble;
 use crate::plan::name::{SysctlKey, SysctlValue};
 use crate::plan::net::Cidr;
@@ -37,7 +37,8 @@ pub(super) fn plan(facts: &Facts, plan: &mut Plan) -> Result<(), Trouble> {
     let script = template!("firewall/ipv6-off.sh");
     plan.draw("firewall", Stage::Gate, &format!("{LIB}/ipv6-off"), 0o755, script, &holes)?;
     let units = facts.path("systemd-units")?;
-    for manager in MANAGERS {
+    // What else sets links up leaves the switch be (interfaces(5)).
+    for manager in MANAGERS.iter().copied().filter(|_| facts.systemd()) {
         let path = format!("{units}/{manager}.d/99-hardtack-ipv6.conf");
         plan.draw("firewall", Stage::Gate, &path, 0o644, template!("firewall/ipv6-off.service"), &holes)?;
         // What no program of the image reads can be broken without anybody noticing.
@@ -56,25 +57,35 @@ pub(super) fn plan(facts: &Facts, plan: &mut Plan) -> Result<(), Trouble> {
 }
 
 /// What must be seen for it to be off.
-pub(super) fn proofs(filter: &Filter) -> Vec<Proof> {
+///
+/// # Errors
+/// The image does not say who sets its links up.
+pub(super) fn proofs(facts: &Facts, filter: &Filter) -> Result<Vec<Proof>, Unknown> {
     let proof =
         |what: &str, refs: &[&str], statement: String, check| Proof::new("firewall", what, refs, statement, check);
     let script = |text: &str| Check::Script { script: text.replace("UNIT", UNIT) };
-    let mut proofs = vec![
-        proof(
-            "ipv6-off",
-            &["R3", "CIS 3.3.11"],
-            "IPv6 is off on every link but lo, and on those that come later, and no link has an address of it"
-                .to_owned(),
-            script(OFF),
-        ),
-        proof(
+    let mut proofs = vec![proof(
+        "ipv6-off",
+        &["R3", "CIS 3.3.11"],
+        "IPv6 is off on every link but lo, and on those that come later, and no link has an address of it".to_owned(),
+        script(OFF),
+    )];
+    if facts.systemd() {
+        proofs.push(proof(
             "ipv6-held-off",
             &["R3", "systemd.exec(5)"],
             "whoever sets links up cannot turn IPv6 on again".to_owned(),
             script(&HELD.replace("MANAGERS", &MANAGERS.join(" "))),
-        ),
-    ];
+        ));
+    }
+    if facts.unit("network")? == MANAGERS[0] {
+        proofs.push(proof(
+            "ipv6-not-waited-for",
+            &["R3", "networkctl(1)"],
+            "no link waits for an address of IPv6, and the boot with it".to_owned(),
+            script(READY),
+        ));
+    }
     for interface in std::iter::once(None).chain(filter.interfaces().into_iter().map(Some)) {
         let on = interface.map(|name| format!(" on {name}")).unwrap_or_default();
         let id = format!("ipv6-silent{}", interface.map(|name| format!("-{name}")).unwrap_or_default());
@@ -82,7 +93,7 @@ pub(super) fn proofs(filter: &Filter) -> Vec<Proof> {
         let statement = format!("the machine sends no frame of IPv6 and answers none{on}, while it answers IPv4");
         proofs.push(proof(&id, &["R3"], statement, check));
     }
-    proofs
+    Ok(proofs)
 }
 
 const OFF: &str = "cd /proc/sys/net/ipv6/conf || { echo 'this kernel has no IPv6'; exit 0; }\n\
@@ -92,6 +103,12 @@ const OFF: &str = "cd /proc/sys/net/ipv6/conf || { echo 'this kernel has no IPv6
     has=$(ip -6 -o addr show | awk '$2 != \"lo\" { print $2, $4 }' | tr '\\n' ' ')\n\
     [ -z \"$has\" ] || { echo \"there is an address: $has\"; bad=1; }\n\
     [ $bad = 0 ] && echo 'off but for lo'\nexit $bad\n";
+
+// What networkd does not look after is none of its own.
+const READY: &str = "links=$(networkctl --no-legend --no-pager list | awk '$5 != \"unmanaged\" { print $2, $5 }')\n\
+    [ -n \"$links\" ] || { echo 'networkd looks after no link'; exit 75; }\n\
+    waits=$(echo \"$links\" | grep -v ' configured$' | tr '\\n' ' ')\n\
+    [ -z \"$waits\" ] || { echo \"not ready: $waits\"; exit 1; }\necho $links\n";
 
 // They are tried from where they stand: their own view of /proc.
 const HELD: &str = "asked=0\nfor unit in MANAGERS; do\n\

@@ -4,7 +4,15 @@ use crate::plan::net::Cidr;
 use crate::report::FromText;
 
 fn filter(opens: Vec<Open>) -> Filter {
-    Filter { unmatched: Unmatched::Drop, opens, exits: None, metadata: Metadata::Open, listed: None, ipv6: true }
+    Filter {
+        unmatched: Unmatched::Drop,
+        opens,
+        exits: None,
+        metadata: Metadata::Open,
+        listed: None,
+        ipv6: true,
+        late: Vec::new(),
+    }
 }
 
 fn open(port: u16, from: &[&str], interface: Option<&str>, from_the_gate: bool) -> Open {

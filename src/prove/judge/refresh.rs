@@ -1,5 +1,6 @@
 //! Judging a machine that fetches its lists anew, good ones and bad ones, while it is knocked on.
 
+use crate::plan::LIB;
 use crate::plan::net::Cidr;
 use crate::plan::proof::Refresh;
 use crate::prove::verdict::Judgement;
@@ -9,17 +10,30 @@ use std::time::{Duration, Instant};
 
 /// The unit that fetches.
 const UNIT: &str = "hardtack-blocklist.service";
+/// Where the machine keeps for us what is gone at its next boot.
+pub const PLACE: &str = "/run/hardtack-prove";
 
 /// Has the machine fetch, unless it is only to be asked, and prints what came of it. Whoever starts a unit too often is held up.
 #[must_use]
 pub fn script(fetch: bool) -> String {
-    let start =
-        format!("systemctl reset-failed {UNIT} 2>/dev/null\nsystemctl start {UNIT} 2>/dev/null; echo \"code=$?\"\n");
+    let start = format!(
+        "if [ -d /run/systemd/system ]; then\n\
+         systemctl reset-failed {UNIT} 2>/dev/null\nsystemctl start {UNIT} 2>/dev/null; code=$?\n\
+         else\n\
+         SSL_CERT_FILE={PLACE}/web.pem {LIB}/blocklist-refresh >{PLACE}/fetched 2>&1; code=$?\n\
+         [ $code = 0 ] || echo failed >>{PLACE}/fetched\n\
+         fi\necho \"code=$code\"\n"
+    );
     format!(
         "{}echo \"sets=$(ipset save 2>/dev/null | grep '^add ' | LC_ALL=C sort | cksum)\"\n\
          echo \"kept=$(cksum </var/lib/hardtack/blocklist/sets)\"\n\
+         if [ -d /run/systemd/system ]; then\n\
          echo \"state=$(systemctl is-failed {UNIT})\"\n\
-         echo \"said=$(journalctl -q -b -o cat -u {UNIT} | grep FAILED | tail -n 1 | cut -c 1-200)\"\n",
+         echo \"said=$(journalctl -q -b -o cat -u {UNIT} | grep FAILED | tail -n 1 | cut -c 1-200)\"\n\
+         else\n\
+         echo \"state=$(tail -n 1 {PLACE}/fetched)\"\n\
+         echo \"said=$(grep FAILED {PLACE}/fetched | tail -n 1 | cut -c 1-200)\"\n\
+         fi\n",
         if fetch { start } else { String::new() }
     )
 }

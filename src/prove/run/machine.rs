@@ -174,12 +174,20 @@ fn cards(proofs: &[Proof]) -> Vec<Option<String>> {
     std::iter::once(None).chain(named.into_iter().map(|name| Some(name.to_owned()))).collect()
 }
 
-/// Says that the boot is done, or which job runs. systemd is waited for and not asked every second, for a machine that waits for
+/// Say that the boot is done, or which job runs. systemd is waited for and not asked every second, for a machine that waits for
 /// itself must be seen to stand idle; but early in a boot it may say at once that it cannot wait.
 const BOOTED: &str = "s=$(timeout 30 systemctl is-system-running --wait 2>/dev/null); waited=$?\n\
     case $s in running|degraded|maintenance|stopping) echo done; exit ;; esac\n\
     [ $waited = 124 ] || sleep 1\n\
     systemctl list-jobs --no-legend 2>/dev/null | awk '$4 == \"running\" { print $2; exit }'\n";
+/// SysV init can be asked only for the runlevel that it goes to, and has come there when no `rc` runs any more.
+const BOOTED_BY_SCRIPTS: &str = "case $(runlevel) in *[2-5]) pgrep -x rc >/dev/null || { echo done; exit; } ;; esac\nsleep 2\n\
+    pgrep -a . | sed -n 's,^[0-9]* /bin/sh /etc/init.d/\\([^ ]*\\) start.*,\\1,p' | grep -vx rc | head -n 1\n";
+
+// As its machine's init can be asked.
+fn either(systemd: &str, scripts: &str) -> String {
+    format!("if [ -d /run/systemd/system ]; then\n{systemd}\nelse\n{scripts}\nfi\n")
+}
 
 /// Prints what the machine calls its cards, and how each is known here.
 pub(super) const CARDS: &str = "for n in /sys/class/net/*; do read -r a <$n/address && echo \"${n##*/} $a\"; done\n";
@@ -409,8 +417,9 @@ impl Machine<'_> {
     fn boot(&mut self, what: &str) -> Result<()> {
         let mut deadline = BOOT.start(self.meter());
         let mut last = what.to_owned();
+        let booted = either(BOOTED, BOOTED_BY_SCRIPTS);
         loop {
-            let said = String::from_utf8_lossy(&self.run(BOOTED, SMALL)?).trim().to_owned();
+            let said = String::from_utf8_lossy(&self.run(&booted, SMALL)?).trim().to_owned();
             if said == "done" {
                 return Ok(());
             }
@@ -430,7 +439,9 @@ impl Machine<'_> {
         let said = self.vm.console_length();
         // The shell that answers goes down with the machine, perhaps in the middle of a word. To have it done a second later was
         // tried: it is undone when the shell is let go of.
-        match self.guest.run("systemctl --no-block reboot", SMALL) {
+        // SysV init makes whoever asks wait.
+        let reboot = either("systemctl --no-block reboot", "setsid shutdown -r now >/dev/null 2>&1 &");
+        match self.guest.run(&reboot, SMALL) {
             Ok(_) | Err(Error::Restarted | Error::Garbled) => {}
             Err(error) => return Err(error).context("the machine could not be asked to start again"),
         }
@@ -496,15 +507,17 @@ mod tests {
     use super::*;
     use crate::prove::process::Program;
 
-    /// What the script prints where systemctl is this one, and how long it takes for it.
-    fn booted(systemctl: &str) -> (String, Duration) {
+    /// What a script prints where these programs are on the machine, and how long it takes for it.
+    fn booted(script: &str, programs: &[(&str, &str)]) -> (String, Duration) {
         let bin = tempfile::tempdir().unwrap();
-        let fake = bin.path().join("systemctl");
-        std::fs::write(&fake, format!("#!/bin/sh\n{systemctl}\n")).unwrap();
-        std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        for (name, text) in programs {
+            let fake = bin.path().join(name);
+            std::fs::write(&fake, format!("#!/bin/sh\n{text}\n")).unwrap();
+            std::fs::set_permissions(&fake, std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+        }
         let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", bin.path().display());
         let began = Instant::now();
-        let said = Program::new("sh").arg("-c").arg(BOOTED).environment("PATH", path).output().unwrap();
+        let said = Program::new("sh").arg("-c").arg(script).environment("PATH", path).output().unwrap();
         (String::from_utf8(said).unwrap(), began.elapsed())
     }
 
@@ -512,9 +525,24 @@ mod tests {
     fn a_boot_is_waited_for_and_not_asked_without_rest() {
         let jobs = "echo '1 a.service start waiting'; echo '2 b.service start running'";
         let early = format!("case $1 in is-*) echo offline; exit 1 ;; *) {jobs} ;; esac");
-        let (said, took) = booted(&early);
+        let (said, took) = booted(BOOTED, &[("systemctl", &early)]);
         assert_eq!((said.as_str(), took >= Duration::from_secs(1)), ("b.service\n", true));
-        assert_eq!(booted("echo degraded; exit 1").0, "done\n");
+        assert_eq!(booted(BOOTED, &[("systemctl", "echo degraded; exit 1")]).0, "done\n");
+    }
+
+    #[test]
+    fn a_boot_by_scripts_is_over_when_all_of_the_runlevel_have_run() {
+        let all =
+            "echo '1 init [2]'; echo '9 /bin/sh /etc/init.d/rc 2'; echo '12 /bin/sh /etc/init.d/cloud-final start'";
+        let runs = format!("case $1 in -x) exit $RC ;; *) {all} ;; esac");
+        let asked = |level: &str, rc: &str| {
+            let programs = [("runlevel", format!("echo {level}")), ("pgrep", runs.replace("$RC", rc))];
+            booted(BOOTED_BY_SCRIPTS, &programs.each_ref().map(|(name, text)| (*name, text.as_str()))).0
+        };
+        assert_eq!(asked("'N 2'", "1"), "done\n");
+        assert_eq!(asked("'N 2'", "0"), "cloud-final\n");
+        assert_eq!(asked("unknown", "1"), "cloud-final\n", "rcS runs, and the runlevel is not entered");
+        assert_eq!(asked("'N S'", "1"), "cloud-final\n");
     }
 
     #[test]

@@ -45,10 +45,10 @@ impl Machine<'_> {
     /// Has the machine trust our server until it is started again: programs of its units are told so.
     pub(super) fn trust(&mut self) -> Result<()> {
         let Some(internet) = &self.internet else { return Ok(()) };
-        let place = "/run/hardtack-prove";
+        let place = refresh::PLACE;
         let script = format!(
             "mkdir -p -m 755 {place} && cat >{place}/web.pem <<'PEM'\n{}\nPEM\n\
-             systemctl set-environment SSL_CERT_FILE={place}/web.pem\n",
+             if [ -d /run/systemd/system ]; then systemctl set-environment SSL_CERT_FILE={place}/web.pem; fi\n",
             internet.web.authority().trim_end()
         );
         self.run(&script, SMALL).map(drop)

@@ -46,4 +46,18 @@ cat >"$root/usr/lib/udev/rules.d/60-hardtack-shell.rules" <<'RULE'
 SUBSYSTEM=="virtio-ports", ATTR{name}=="hardtack.shell", TAG+="systemd", ENV{SYSTEMD_WANTS}+="hardtack-shell.service"
 RULE
 echo virtio_console >"$root/usr/lib/modules-load.d/hardtack.conf"
-
+# Without systemd, init itself: beside the scripts of the runlevel and not after them, so before the lines that wait for those.
+if [ -e "$root/etc/inittab" ]; then
+	cat >"$root/usr/lib/hardtack/shells" <<'SHELLS'
+#!/bin/sh
+# init stops what ends again and again.
+while :; do
+	/usr/lib/hardtack/root-channel
+	[ $? != 77 ] || exec sleep 2147483647
+	sleep 1
+done
+SHELLS
+	chmod 755 "$root/usr/lib/hardtack/shells"
+	sed -i 's,^l0:0:wait:,hs:2345:respawn:/usr/lib/hardtack/shells\n&,' "$root/etc/inittab"
+	grep -q '^hs:' "$root/etc/inittab"
+fi

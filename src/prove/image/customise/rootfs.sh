@@ -44,6 +44,18 @@ NETPLAN
 	chmod 600 "$root/etc/netplan/90-default.yaml"
 fi
 
+# Where ifupdown sets the links up it does so before cloud-init could say how.
+if [ -e "$root/sbin/ifup" ]; then
+	cat >"$root/etc/network/interfaces" <<'INTERFACES'
+auto lo
+iface lo inet loopback
+auto /e*=dhcp
+iface dhcp inet dhcp
+iface dhcp inet6 auto
+INTERFACES
+	echo 'network: {config: disabled}' >"$root/etc/cloud/cloud.cfg.d/90_network.cfg"
+fi
+
 # cloud-init writes the archive's sources on the first boot; those of the building machine are none of the image's business.
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
 rm -f "$root"/etc/apt/apt.conf.d/99mmdebstrap
