@@ -5,7 +5,7 @@ use crate::facts::{Facts, Unknown};
 use crate::hurdle::Trouble;
 use crate::plan::name::{SysctlKey, SysctlValue};
 use crate::plan::net::Cidr;
-use crate::plan::proof::{Check, Proof, WithoutIpv6};
+use crate::plan::proof::{Check, Proof, When, WithoutIpv6};
 use crate::plan::{Filter, LIB, Plan, Stage, Syntax};
 use crate::report::{FromText, Lint, Report, Severity};
 use crate::template;
@@ -91,7 +91,9 @@ pub(super) fn proofs(facts: &Facts, filter: &Filter) -> Result<Vec<Proof>, Unkno
         let id = format!("ipv6-silent{}", interface.map(|name| format!("-{name}")).unwrap_or_default());
         let check = Check::WithoutIpv6(WithoutIpv6 { interface: interface.map(ToOwned::to_owned) });
         let statement = format!("the machine sends no frame of IPv6 and answers none{on}, while it answers IPv4");
-        proofs.push(proof(&id, &["R3"], statement, check));
+        let silent = proof(&id, &["R3"], statement, check);
+        // Scripts bring the network up before the first boot can say anything of it.
+        proofs.push(if facts.systemd() { silent } else { Proof { when: When::AfterReboot, ..silent } });
     }
     Ok(proofs)
 }

@@ -171,7 +171,7 @@ pub fn unreached(echo: Option<Answer>) -> Option<Judgement> {
 }
 
 /// Judges a machine that is to be without IPv6, by what came back to echo requests of IPv6, then to one of IPv4, and by all that
-/// it has sent since it was switched on.
+/// it has sent in this boot.
 #[must_use]
 pub fn without_ipv6(six: &[Answer], four: Option<Answer>, guest: &Guest) -> Judgement {
     if six.contains(&Answer::Reply) {

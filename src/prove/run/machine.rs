@@ -63,6 +63,8 @@ pub(super) struct Machine<'a> {
     pub(super) pages: &'a Pages,
     /// Whether it is to have IPv6.
     ipv6: bool,
+    /// How many frames, and how many of IPv6, came from each card in the boots before this one.
+    pub(super) before: Vec<(u64, u64)>,
 }
 
 /// Boots one of the two machines, and judges it.
@@ -139,6 +141,7 @@ pub(super) fn with_machine(
         internet,
         pages: job.pages,
         ipv6: !job.proofs.iter().any(|p| matches!(p.check, Check::WithoutIpv6(_))),
+        before: Vec::new(),
     };
     let done = work(&mut machine, scratch.path())
         .with_context(|| format!("the console says last: {}", last_lines(&vm.console())));
@@ -437,6 +440,8 @@ impl Machine<'_> {
         self.say("starting again");
         let old = self.guest.boot_id().unwrap_or_default().to_owned();
         let said = self.vm.console_length();
+        let sent = |lan: &Lan| (lan.guest().frames, lan.guest().ipv6_frames);
+        self.before = self.lans.iter().map(sent).collect();
         // The shell that answers goes down with the machine, perhaps in the middle of a word. To have it done a second later was
         // tried: it is undone when the shell is let go of.
         // SysV init makes whoever asks wait.

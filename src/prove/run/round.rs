@@ -285,7 +285,11 @@ impl Machine<'_> {
                     let asked = all.map(|dest| Probe { source, dest, what: What::Echo });
                     let answers = self.probe(card, &asked);
                     let four = self.echo(card, Probe { source: near, dest, what: What::Echo });
-                    sweep::without_ipv6(&answers, four, &self.lans[card].guest())
+                    let mut guest = self.lans[card].guest();
+                    let (frames, ipv6) = self.before.get(card).copied().unwrap_or_default();
+                    guest.frames = guest.frames.saturating_sub(frames);
+                    guest.ipv6_frames = guest.ipv6_frames.saturating_sub(ipv6);
+                    sweep::without_ipv6(&answers, four, &guest)
                 }
             };
             self.keep(at, judgement, judged, again);

@@ -44,7 +44,8 @@ NETPLAN
 	chmod 600 "$root/etc/netplan/90-default.yaml"
 fi
 
-# Where ifupdown sets the links up it does so before cloud-init could say how.
+# Where ifupdown sets the links up it does so before cloud-init could say how. And the kernel, which is its client, follows routes
+# that a router names (RFC 4191) only where it is told to; networkd does unasked.
 if [ -e "$root/sbin/ifup" ]; then
 	cat >"$root/etc/network/interfaces" <<'INTERFACES'
 auto lo
@@ -52,6 +53,7 @@ iface lo inet loopback
 auto /e*=dhcp
 iface dhcp inet dhcp
 iface dhcp inet6 auto
+	pre-up echo 128 >/proc/sys/net/ipv6/conf/$IFACE/accept_ra_rt_info_max_plen || true
 INTERFACES
 	echo 'network: {config: disabled}' >"$root/etc/cloud/cloud.cfg.d/90_network.cfg"
 fi
