@@ -202,6 +202,7 @@ mod tests {
                 answer: Answer::Open,
                 first: at(*first),
                 last: at(*last),
+                asked: at(*last),
             })
             .collect();
         let mut seen = Seen {

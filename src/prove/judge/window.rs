@@ -227,7 +227,8 @@ pub fn judge(
             let shut = known.or(moments.iter().find(|m| m.source == span.source)).map_or(Reaction::Silent, |m| m.shut);
             let since = known.map_or(Since::Never, |m| m.since);
             let tone = if matches!(span.answer, Answer::Open | Answer::Reply) { Tone::Open } else { Tone::Refused };
-            let [first_ms, last_ms] = [span.first, span.last].map(|at| millis(at.saturating_duration_since(start)));
+            let [first_ms, last_ms, asked_ms] =
+                [span.first, span.last, span.asked].map(|at| millis(at.saturating_duration_since(start)));
             let until = match since {
                 Since::Gate => 0,
                 Since::Open => open_ms.unwrap_or(u64::MAX),
@@ -236,8 +237,8 @@ pub fn judge(
             let refusal = tone == Tone::Refused && shut != Reaction::Silent;
             let gate = gate_ms.unwrap_or_default();
             let begins = first_ms.max(gate);
-            // A round that was under way when the gate came is not held against it.
-            let exposed_ms = if refusal || begins >= until || (gate > 0 && last_ms <= gate + every) {
+            // What was asked before the gate came, or was under way, is not held against it.
+            let exposed_ms = if refusal || begins >= until || (gate > 0 && asked_ms <= gate + every) {
                 0
             } else {
                 last_ms.min(until).saturating_sub(begins) + every
@@ -377,7 +378,7 @@ mod tests {
         let at = |ms| start + Duration::from_millis(ms);
         let span = |&(port, answer, first, last): &(u16, Answer, u64, u64)| {
             let (first, last) = (at(first), at(last));
-            Span { source: FAR, port, answer, first, last }
+            Span { source: FAR, port, answer, first, last, asked: last }
         };
         let seen = |(interface, answers): &(Option<&str>, Answers)| {
             let spans = answers.iter().map(span).collect();
@@ -403,6 +404,8 @@ mod tests {
                 answer,
                 first: at(first),
                 last: at(last),
+                // One port says the same again three seconds later.
+                asked: if port == 5355 { at(last - 3_000) } else { at(last) },
             };
             let spans = spans.iter().map(of).collect();
             let watched = Watched { rounds: 400, turns: Some(1), rounds_a_turn: 100, spans, full: false };
@@ -418,6 +421,7 @@ mod tests {
             (22, Answer::Open, 20_000, 59_900),
             (80, Answer::Reset, 20_000, 32_050),
             (4444, Answer::Reset, 21_000, 31_900),
+            (5355, Answer::Open, 35_000, 35_000),
         ];
         let (judgement, timeline) = see(printed, &before);
         assert_eq!((judgement.verdict, timeline.exposed_ms, timeline.ungated_ms), (Verdict::Holds, 0, Some(12_100)));
@@ -427,6 +431,7 @@ mod tests {
             judgement.seen
         );
         // What goes on behind the gate, and what the machine cannot date.
+        assert_eq!(see(printed, &[before[0], (5355, Answer::Open, 36_000, 36_000)]).1.exposed_ms, 100);
         let (judgement, timeline) = see(printed, &[before[0], (4444, Answer::Reset, 21_000, 33_000)]);
         assert_eq!((judgement.verdict, timeline.exposed_ms), (Verdict::Fails, 1_100), "{judgement:?}");
         assert_eq!(see(b"now 58.0\nopen 50.000\n", &before).0.verdict, Verdict::Fails);

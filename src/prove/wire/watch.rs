@@ -52,6 +52,9 @@ pub struct Span {
     pub first: Instant,
     /// The last.
     pub last: Instant,
+    /// When the youngest of the knocks went out that were answered. A connection that nobody goes on with is answered again and again,
+    /// seconds later.
+    pub asked: Instant,
 }
 
 /// What came of a watch.
@@ -75,6 +78,8 @@ pub(super) struct Watch {
     askers: Vec<IpAddr>,
     next: Instant,
     rounds: u32,
+    /// When a round went out, by its source port.
+    sent: BTreeMap<u16, Instant>,
     turn: usize,
     /// How many of the others were asked since the machine was heard of, which had sent so many frames before.
     turned: usize,
@@ -93,6 +98,7 @@ impl Watch {
             askers: sources().find(IpAddr::is_ipv4).into_iter().chain(sources().find(local)).collect(),
             next: Instant::now(),
             rounds: 0,
+            sent: BTreeMap::new(),
             turn: 0,
             turned: 0,
             frames: guest.frames,
@@ -135,6 +141,7 @@ impl Watch {
         let mac = guest.mac.unwrap_or(self.asked.mac);
         let local = guest.ipv6_link_local.unwrap_or_else(|| link_local(mac));
         let own = OWN_PORTS.start + (self.rounds % u32::from(OWN_PORTS.end - OWN_PORTS.start)) as u16;
+        self.sent.insert(own, now);
         let mut frames = Vec::new();
         let mut knock = |source: IpAddr, port: u16| {
             let dest = match source {
@@ -183,13 +190,17 @@ impl Watch {
         if !self.knocks.contains(&(source, port)) && (!in_turn() || (self.asked.refused && !open)) {
             return;
         }
+        let asked = self.sent.get(&key.our_port).copied().unwrap_or(now);
         let at = self.open.get(&(source, port, open));
         let room = self.spans.len() < SPANS;
         match at.and_then(|at| self.spans.get_mut(*at)) {
-            Some(span) if now.saturating_duration_since(span.last) <= GAP => span.last = now,
+            Some(span) if now.saturating_duration_since(span.last) <= GAP => {
+                span.last = now;
+                span.asked = span.asked.max(asked);
+            }
             _ if room => {
                 self.open.insert((source, port, open), self.spans.len());
-                self.spans.push(Span { source, port, answer, first: now, last: now });
+                self.spans.push(Span { source, port, answer, first: now, last: now, asked });
             }
             _ => self.full = true,
         }
@@ -235,8 +246,19 @@ mod tests {
         }
         let spans: Vec<_> = watch.done().spans.iter().map(|s| (s.answer, (s.last - s.first).as_millis())).collect();
         assert_eq!(spans, [(Answer::Reset, 100), (Answer::Open, 0), (Answer::Reset, 0)]);
+        let late = watch_of_one(start, Duration::from_secs(3));
+        assert_eq!((late.first - start, late.asked), (Duration::from_secs(3), start), "answered late, asked early");
         let local: Ipv6Addr = "fe80::5054:ff:fe12:3456".parse().unwrap();
         assert_eq!(link_local([0x52, 0x54, 0, 0x12, 0x34, 0x56]), local);
+    }
+
+    // What a first knock that is answered so much later leaves.
+    fn watch_of_one(start: Instant, later: Duration) -> Span {
+        let mut watch = watch(vec![1], 1);
+        watch.round(start, &Guest::default(), &Network::default());
+        watch.round(start + EVERY, &Guest::default(), &Network::default());
+        watch.note(&key(FAR, 80), Answer::Open, start + later);
+        watch.done().spans.remove(0)
     }
 
     #[test]
