@@ -154,6 +154,13 @@ impl Facts {
         Ok(Facts { name: name.to_owned(), file })
     }
 
+    /// The facts of an image that is like another, but for a version.
+    #[cfg(test)]
+    pub(crate) fn with_version(mut self, key: &str, version: &str) -> Self {
+        self.file.versions.insert(key.to_owned(), version.to_owned());
+        self
+    }
+
     fn find<'a>(&self, kind: &str, map: &'a BTreeMap<String, String>, key: &str) -> Result<&'a str, Unknown> {
         map.get(key)
             .map(String::as_str)

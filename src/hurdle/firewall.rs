@@ -234,6 +234,7 @@ pub const LINTS: &[Lint] = &[
     ipv6::OFF_AND_NAMED,
     start::NOT_RUN,
     start::LATE,
+    start::GATE_LATE,
 ];
 /// The sections inside.
 pub const PARTS: &[Part] = &[

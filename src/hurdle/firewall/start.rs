@@ -38,6 +38,14 @@ pub(super) const LATE: Lint = Lint {
     instead: "leave `start` out",
     refs: &["R12", "R13", "R22"],
 };
+pub(super) const GATE_LATE: Lint = Lint {
+    code: "firewall/gate-late",
+    severity: Severity::Warning,
+    finds: "a firewall for an image without systemd",
+    why: "cloud-init is a script there that comes after the network: until it runs in the first boot, the machine is as the image has it",
+    instead: "let the first boot be where nobody else is, or take an image with systemd; `prove --timeline` measures how long",
+    refs: &["R22", "R23"],
+};
 
 /// systemd runs neither scripts of SysV init nor rc.local from this version on (its NEWS).
 const WITHOUT_SYSV: u32 = 260;
@@ -95,6 +103,9 @@ pub(super) fn lint(wanted: Option<&Spanned<Start>>, facts: &Facts, here: Option<
         report.push(NOT_RUN.at(span, format!("{init} starts {}, and it runs {what} there", facts.name)));
     } else if start.comes_late(facts) {
         report.push(LATE.at(span, "the rules are loaded after the network is up"));
+    }
+    if !facts.systemd() {
+        report.push(GATE_LATE.at(here, "at the first boot, the gate stands only when the network is up"));
     }
 }
 
@@ -199,3 +210,35 @@ const RC_LOCAL: &str = "[ -x PLACE ] || { echo 'PLACE cannot be run'; exit 1; }\
     [ -e /run/hardtack/gate ] || { echo 'no rules were loaded in this boot'; exit 1; }\n\
     up=$(cut -d ' ' -f 1 /proc/uptime)\n\
     echo \"loaded $(($(date +%s) - $(stat -c %Y /run/hardtack/gate))) s ago, in a boot of $up s\"\n";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn images() -> impl Iterator<Item = Facts> {
+        Facts::names().into_iter().map(|name| Facts::load(name).unwrap())
+    }
+
+    #[test]
+    fn no_way_is_gone_that_the_image_does_not_go() {
+        let runs = |facts: &Facts| [Start::Unit, Start::InitScript, Start::RcLocal].map(|start| start.is_run(facts));
+        for facts in images() {
+            let [script, local] = ["init-d", "rc-local"].map(|path| facts.path(path).is_ok());
+            assert_eq!(runs(&facts), [facts.systemd(), script, local], "{}", facts.name);
+            assert_eq!(runs(&facts.clone().with_version("systemd", "259")), [true, script, local], "{}", facts.name);
+            assert_eq!(runs(&facts.with_version("systemd", "260")), [true, false, false]);
+        }
+        assert!(images().any(|facts| !facts.systemd()) && images().any(|facts| facts.path("init-d").is_err()));
+    }
+
+    #[test]
+    fn what_comes_after_the_network_is_known_to() {
+        for facts in images() {
+            let late = [Start::Unit, Start::InitScript, Start::RcLocal].map(|start| start.late(&facts));
+            match facts.systemd() {
+                true => assert_eq!(late, [vec![], vec![Boot::Second], vec![Boot::Second]]),
+                false => assert_eq!(late[1..], [vec![Boot::First], vec![Boot::First, Boot::Second]]),
+            }
+        }
+    }
+}
