@@ -12,6 +12,7 @@ mod list;
 mod load;
 mod lock;
 mod new;
+mod passwd;
 mod prove;
 mod reports;
 mod sabotage;
@@ -68,6 +69,8 @@ enum Verb {
     List(list::Args),
     /// Show what lists of addresses to block would do: what is refused, what is left, and its cost
     Blocklist(blocklist::Args),
+    /// Read a password without showing it, and print its hash for `password_hash`
+    Passwd(passwd::Args),
     /// List, build or fetch the images that `prove` boots
     Image(image::Args),
 }
@@ -111,6 +114,7 @@ pub fn main() -> ExitCode {
         Verb::Explain(args) => explain::run(&args),
         Verb::List(args) => list::run(&args),
         Verb::Blocklist(args) => blocklist::run(&args),
+        Verb::Passwd(args) => passwd::run(&args),
         Verb::Image(args) => image::run(&args),
     };
     match std::panic::catch_unwind(run).unwrap_or(Err(Stop::Said(BUG))) {

@@ -31,7 +31,7 @@ section! {
         keys: Vec<Spanned<PublicKey>> = Vec::new(), or "none: the person cannot log in by key";
         /// What sudo lets the person do: `none`, `with-password`, `without-password`.
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";
-        /// The hash of the person's password, as `mkpasswd --method=yescrypt` prints it. Never the password.
+        /// The hash of the person's password, as `hardtack passwd` prints it. Never the password.
         password_hash: Option<Spanned<PasswordHash>> = None, or "the password is locked";
         /// Groups beside the person's own. One that the image does not have is made.
         groups: Vec<Spanned<GroupName>> = Vec::new(), or "none";
@@ -65,7 +65,7 @@ const NO_PASSWORD: Lint = Lint {
     severity: Severity::Error,
     finds: "`sudo: with-password` for someone who has no `password_hash`",
     why: "sudo asks for a password that does not exist, so nobody becomes root",
-    instead: "add `password_hash:`, as `mkpasswd --method=yescrypt` prints it",
+    instead: "add `password_hash:`, as `hardtack passwd` prints it",
     refs: &["R40", "sudoers(5)"],
 };
 const NOPASSWD: Lint = Lint {

@@ -259,7 +259,7 @@ impl FromText for PasswordHash {
     const WHAT: &'static str = "the hash of a password";
     fn from_text(text: &str) -> Result<Self, Fault> {
         // None of these messages shows the text: it may be the password itself.
-        const HELP: &str = "make one with: mkpasswd --method=yescrypt (package whois)";
+        const HELP: &str = "make one with: hardtack passwd";
         let bad = |message: &str| Err(Fault::new(message).help(HELP));
         let Some(rest) = text.strip_prefix('$') else {
             return bad("this is not a password hash; a password itself must never stand in a spec");

@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the program is run as other users, and other programs judge it")]
 
 mod blocklist;
+mod passwd;
 mod runs;
 
 use crate::support::{hardtack, root};

@@ -33,6 +33,8 @@ const ONE_PLACE: &[(&str, &str)] = &[
     ("rustls", "prove/web.rs"),
     ("rcgen", "prove/web.rs"),
     ("clap", "cli/"),
+    ("rpassword", "cli/passwd.rs"),
+    ("yescrypt", "cli/passwd.rs"),
     ("anstream", "cli/terminal.rs"),
 ];
 

@@ -78,6 +78,11 @@ fn boots(image: &Built) -> Result<()> {
     // Nobody is on the wire, so this one failure is right.
     let failed = text(guest.run("systemctl --failed --plain --no-legend --no-pager | cut -d' ' -f1", COMMAND))?;
     assert_eq!(failed.trim(), "systemd-networkd-wait-online.service");
+    // What `hardtack passwd` prints is what the libcrypt of the image makes.
+    let printed = crate::support::hardtack().arg("passwd").write_stdin("open sesame\n").output()?.stdout;
+    let hash = String::from_utf8(printed)?;
+    let crypt = format!("perl -e 'print crypt($ARGV[0], $ARGV[1])' 'open sesame' '{}'", hash.trim_end());
+    assert_eq!(text(guest.run(&crypt, COMMAND))?, hash.trim_end());
     // No package host of the building machine.
     assert_eq!(text(guest.run("grep -rhs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d", COMMAND))?, "");
 
