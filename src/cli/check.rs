@@ -1,6 +1,8 @@
 //! `hardtack check SPEC...`
 
 use super::{BAD, Stop, WELL, load, terminal};
+use crate::plan::Plan;
+use crate::plan::way_in::{steps, ways};
 use crate::report::{Report, human, json};
 use std::path::PathBuf;
 
@@ -15,6 +17,9 @@ pub(super) struct Args {
     /// Judge for this image instead of the one that the spec names
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    /// Show a way into each machine as well, step by step: from where, who, with what, and how they become root
+    #[arg(long)]
+    way_in: bool,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -37,7 +42,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
             Err(said) => return Err(said),
         };
         let mut report = Report::default();
-        load::judge(&source, args.image.as_deref(), &mut report)?;
+        let loaded = load::judge(&source, args.image.as_deref(), &mut report)?;
         terminal::out(&match args.format {
             Format::Human => human(&report, &source, terminal::color_out()),
             Format::Json => json(&report, &source),
@@ -47,6 +52,34 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         } else if matches!(args.format, Format::Human) && report.counts() == (0, 0) {
             terminal::out(&format!("{}: nothing to object to\n", source.name));
         }
+        if let Some(loaded) = loaded.filter(|_| args.way_in) {
+            terminal::out(&match args.format {
+                Format::Human => for_a_person(&loaded.plan),
+                Format::Json => json_lines(&source.name, &loaded.plan),
+            });
+        }
     }
     Ok(code)
+}
+
+// The best one; the others are counted.
+fn for_a_person(plan: &Plan) -> String {
+    let ways = ways(plan);
+    let Some(best) = ways.first() else {
+        return format!("{}: the spec does not say who may log in: that is as the image has it\n", plan.name);
+    };
+    let steps = steps(best, plan.name.as_str());
+    let lines: String = (1..).zip(&steps).map(|(n, step)| format!("  {n}. {step}\n")).collect();
+    let others = match ways.len() - 1 {
+        0 => "the only one".to_owned(),
+        1 => "and one other".to_owned(),
+        n => format!("and {n} others"),
+    };
+    format!("{}: a way in, {others}\n{lines}", plan.name)
+}
+
+// All of them, one a line.
+fn json_lines(file: &str, plan: &Plan) -> String {
+    let line = |way| serde_json::json!({ "format": 1, "file": file, "way_in": way }).to_string() + "\n";
+    ways(plan).into_iter().map(line).collect()
 }

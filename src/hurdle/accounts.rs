@@ -3,9 +3,9 @@
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::credential::{PasswordHash, PublicKey};
-use crate::plan::lints::way_in;
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::proof::{AccountState, Check, Credential, Login, Proof, Sudo};
+use crate::plan::way_in::is_taken;
 use crate::plan::{Account, Plan, Stage};
 use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Described, Spanned};
@@ -271,7 +271,7 @@ impl Hurdle for Accounts {
                 statement,
                 check,
             ));
-            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && way_in(l, name, account))
+            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && is_taken(l, name, account))
             else {
                 continue;
             };

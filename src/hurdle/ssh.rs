@@ -2,10 +2,10 @@
 
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
-use crate::plan::lints::way_in;
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::Ports;
 use crate::plan::proof::{Check, Credential, Login, Proof};
+use crate::plan::way_in::is_taken;
 use crate::plan::{LIB, Logins, Plan, Stage, Syntax};
 use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
@@ -413,7 +413,7 @@ impl Hurdle for Ssh {
                 ));
             } else if let (Some(account), Some(logins)) = (plan.accounts.get(name), &plan.logins)
                 && account.password.is_some()
-                && way_in(logins, name, account)
+                && is_taken(logins, name, account)
             {
                 // The spec wants it, so it must work.
                 let statement = format!("the right password lets {name} in");

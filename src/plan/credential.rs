@@ -27,6 +27,28 @@ impl PublicKey {
         rest.split_whitespace().nth(1).unwrap_or_default()
     }
 
+    /// An option of the line, without quotes; an empty text for one without a value.
+    #[must_use]
+    pub fn option(&self, name: &str) -> Option<String> {
+        let (options, _) = split_options(&self.0).ok()?;
+        options.iter().find_map(|option| {
+            let (key, value) = option.split_once('=').unwrap_or((option, ""));
+            let plain = || value.trim_matches('"').replace("\\\"", "\"");
+            key.eq_ignore_ascii_case(name).then(plain)
+        })
+    }
+
+    /// What a person tells it by: its type, the end of its body, and its comment.
+    #[must_use]
+    pub fn label(&self) -> String {
+        let rest = split_options(&self.0).map_or(self.0.as_str(), |(_, rest)| rest);
+        let mut words = rest.splitn(3, ' ');
+        let (kind, body) = (words.next().unwrap_or_default(), self.body());
+        let end = body.get(body.len().saturating_sub(8)..).unwrap_or_default();
+        let comment = words.nth(1).map(|c| format!(" {}", shown(c))).unwrap_or_default();
+        format!("{kind} …{end}{comment}")
+    }
+
     /// Whether the line limits what the key may do (`command=`, `from=`, `cert-authority` …).
     #[must_use]
     pub fn has_options(&self) -> bool {

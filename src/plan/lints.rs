@@ -1,8 +1,8 @@
 //! What belongs to no single hurdle: doors that two of them shut, names that lead nowhere, machines nobody can enter.
 
-use super::name::UserName;
+use super::Plan;
 use super::proof::Sudo;
-use super::{Account, Logins, Plan};
+use super::way_in::{Door, doors, obstacle, through};
 use crate::report::{Lint, Report, Severity};
 
 /// sshd listens where the firewall lets nobody in.
@@ -18,7 +18,8 @@ pub const SSH_SHUT: Lint = Lint {
 pub const NOBODY: Lint = Lint {
     code: "plan/nobody-can-log-in",
     severity: Severity::Error,
-    finds: "no account has a way in: a key or an accepted password, and leave by `allow_users` and `allow_groups`",
+    finds: "no account has a way in: a key that gives a shell or an accepted password, leave by `allow_users` and `allow_groups`, and a \
+            network that the `firewall` lets in",
     why: "the machine boots, and nobody can ever log in to it",
     instead: "give someone of `accounts.people` a key, and name them in `ssh.allow_users`",
     refs: &["R32", "R37"],
@@ -45,10 +46,19 @@ pub const EMPTY_GROUP: Lint = Lint {
 pub const SHUT_OUT: Lint = Lint {
     code: "plan/person-shut-out",
     severity: Severity::Warning,
-    finds: "someone has a key, but neither `ssh.allow_users` nor `ssh.allow_groups` lets them in",
-    why: "both lists must let a person in; a key alone does not",
-    instead: "add the name to `ssh.allow_users`, or take the keys away",
+    finds: "someone has a key and cannot log in: a list of `ssh` or the `firewall` keeps them out, or the key gives no shell",
+    why: "a key alone does not let in: both lists must, the firewall must, and the key's own options must",
+    instead: "add the name to `ssh.allow_users`, mend the key's options, or take the keys away",
     refs: &["R32", "sshd_config(5)"],
+};
+/// Only root may log in, and the spec brings root no key.
+pub const ONLY_ROOT: Lint = Lint {
+    code: "plan/only-root",
+    severity: Severity::Warning,
+    finds: "`root_login: true`, and no account has a way in",
+    why: "the spec brings root no key: where no cloud does by its metadata, nobody can ever log in",
+    instead: "give someone of `accounts.people` a key, and sudo",
+    refs: &["R30", "R37"],
 };
 /// Nobody can become root.
 pub const NO_ROOT: Lint = Lint {
@@ -61,21 +71,17 @@ pub const NO_ROOT: Lint = Lint {
 };
 
 /// All of them, for `list` and `explain`.
-pub const ALL: &[Lint] = &[SSH_SHUT, NOBODY, STRANGER, EMPTY_GROUP, SHUT_OUT, NO_ROOT];
+pub const ALL: &[Lint] = &[SSH_SHUT, NOBODY, STRANGER, EMPTY_GROUP, SHUT_OUT, ONLY_ROOT, NO_ROOT];
 
 /// Judges a whole plan.
 pub fn lint(plan: &Plan, report: &mut Report) {
     let Some(logins) = &plan.logins else { return };
-    if let Some(filter) = &plan.filter {
-        let open = filter
-            .opens
-            .iter()
-            .any(|o| o.protocol == super::net::Protocol::Tcp && o.ports.iter().any(|p| p.contains(logins.port)));
-        if !open {
-            report.push(
-                SSH_SHUT.at(logins.span, format!("`ssh` listens on {}, which the `firewall` keeps shut", logins.port)),
-            );
-        }
+    let mut doors = doors(plan, logins.port);
+    if doors.is_empty() {
+        let words = format!("`ssh` listens on {}, which the `firewall` keeps shut", logins.port);
+        report.push(SSH_SHUT.at(logins.span, words));
+        // What else is wrong would stay wrong when that is mended.
+        doors.push(Door::WIDE);
     }
     for (user, span) in &logins.users {
         let is_root = user.as_str() == "root" && logins.root;
@@ -91,30 +97,25 @@ pub fn lint(plan: &Plan, report: &mut Report) {
             report.push(EMPTY_GROUP.at(*span, format!("members of `{group}` may log in, but nobody is in it")));
         }
     }
-    if plan.accounts.is_empty() && !logins.root {
+    if plan.accounts.is_empty() {
         // Without accounts the image's own people decide, and lints of no hurdle know them.
         return;
     }
-    let enters: Vec<_> = plan.accounts.iter().filter(|(name, account)| way_in(logins, name, account)).collect();
-    for (name, account) in &plan.accounts {
-        if !account.keys.is_empty() && !way_in(logins, name, account) {
-            report.push(SHUT_OUT.at(account.span, format!("`{name}` has a key, but may not log in")));
-        }
+    let shut_out = plan.accounts.iter().filter_map(|(name, a)| Some((name, a, obstacle(&doors, logins, name, a)?)));
+    let shut_out: Vec<_> = shut_out.collect();
+    let ways = through(&doors, plan, logins);
+    if ways.is_empty() && logins.root {
+        report.push(ONLY_ROOT.at(logins.span, "only root may log in, with a key that the spec does not bring"));
+    } else if ways.is_empty() {
+        let why: Vec<String> = shut_out.iter().map(|(name, _, why)| format!("`{name}` {}", why.words)).collect();
+        let place = plan.accounts.values().find_map(|a| a.span).or(logins.span);
+        report.push(NOBODY.at(place, format!("nobody can log in to this machine: {}", why.join("; "))));
+        return;
+    } else if !logins.root && ways.iter().all(|way| way.sudo == Sudo::Nothing) {
+        let place = plan.accounts.iter().find(|(name, _)| name.as_str() == ways[0].user).and_then(|(_, a)| a.span);
+        report.push(NO_ROOT.at(place, "nobody who can log in may become root"));
     }
-    if enters.is_empty() && !logins.root {
-        report.push(
-            NOBODY.at(plan.accounts.values().find_map(|a| a.span).or(logins.span), "nobody can log in to this machine"),
-        );
-    } else if !logins.root && enters.iter().all(|(_, a)| a.sudo == Sudo::Nothing) {
-        report.push(NO_ROOT.at(enters.first().and_then(|(_, a)| a.span), "nobody who can log in may become root"));
+    for (name, account, why) in shut_out.iter().filter(|(_, account, why)| !account.keys.is_empty() && !why.meant) {
+        report.push(SHUT_OUT.at(account.span, format!("`{name}` {}", why.words)));
     }
-}
-
-/// Whether an account can log in by ssh: both lists let it through, and it has something that sshd takes.
-#[must_use]
-pub fn way_in(logins: &Logins, name: &UserName, account: &Account) -> bool {
-    let by_name = logins.users.is_empty() || logins.users.iter().any(|(u, _)| u == name);
-    let by_group = logins.groups.is_empty()
-        || logins.groups.iter().any(|(g, _)| account.groups.contains(g) || g.as_str() == name.as_str());
-    by_name && by_group && (!account.keys.is_empty() || (logins.passwords && account.password.is_some()))
 }

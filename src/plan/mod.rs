@@ -9,6 +9,7 @@ pub mod net;
 pub mod outbound;
 pub mod proof;
 pub mod sabotage;
+pub mod way_in;
 pub mod wire;
 
 use crate::report::{Report, Span};

@@ -11,6 +11,7 @@ mod golden;
 mod hostile;
 mod house;
 mod lints;
+mod lockouts;
 mod matrix;
 mod readme;
 mod report;
