@@ -3,11 +3,11 @@
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::credential::{PasswordHash, PublicKey};
-use crate::plan::name::{GroupName, UserName};
+use crate::plan::name::{GroupName, InputFile, UserName};
 use crate::plan::proof::{AccountState, Check, Credential, Login, Proof, Sudo};
 use crate::plan::way_in::is_taken;
 use crate::plan::{Account, Plan, Stage};
-use crate::report::{Lint, Report, Severity, Span};
+use crate::report::{FromText, Lint, Report, Severity, Span, shown};
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
 
@@ -29,6 +29,8 @@ section! {
         name: Spanned<UserName>;
         /// Lines of .pub files. ed25519, ECDSA, security keys, and RSA of 3072 bits or more.
         keys: Vec<Spanned<PublicKey>> = Vec::new(), or "none: the person cannot log in by key";
+        /// Files beside the spec that have more of them, one a line; what begins with `#` is a comment.
+        keys_from: Vec<Spanned<InputFile>> = Vec::new(), or "none";
         /// What sudo lets the person do: `none`, `with-password`, `without-password`.
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";
         /// The hash of the person's password, as `hardtack passwd` prints it. Never the password.
@@ -108,9 +110,17 @@ const SAME_KEY: Lint = Lint {
     instead: "give each person a key of their own",
     refs: &["R36", "ANSSI-BP-028 R33"],
 };
+const KEY_FILE: Lint = Lint {
+    code: "accounts/key-file",
+    severity: Severity::Error,
+    finds: "a file of `keys_from` that has no key, or a line that is none",
+    why: "sshd passes over a line that it cannot read without a word, and whoever counts on that key is locked out",
+    instead: "name a file with one line of a .pub file for each key",
+    refs: &["R34", "R36", "sshd(8)"],
+};
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] = &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY];
+pub const LINTS: &[Lint] = &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY, KEY_FILE];
 /// The sections inside.
 pub const PARTS: &[Part] = &[Part { place: "accounts.people[]", doc: Person::DOC, fields: Person::FIELDS }];
 /// What became of the article.
@@ -156,9 +166,45 @@ const SYSTEM: [&str; 34] = [
 const AS_GOOD_AS_ROOT: [&str; 11] =
     ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus", "sudo", "wheel"];
 
+// The keys of a file, and what is wrong with it.
+fn keys_of(bytes: &[u8]) -> (Vec<PublicKey>, Vec<String>) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return (Vec::new(), vec!["this is not UTF-8 text".to_owned()]) };
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match PublicKey::from_text(line) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(format!("line {number}: {}", fault.message)),
+        }
+    }
+    if keys.is_empty() && faults.is_empty() {
+        faults.push("there is no key in it".to_owned());
+    }
+    (keys, faults)
+}
+
+impl Person {
+    // With the keys of its files, each beside where it was asked for.
+    fn all_keys(&self, plan: &Plan) -> Vec<Spanned<PublicKey>> {
+        let mut all = self.keys.clone();
+        for file in &self.keys_from {
+            let bytes = plan.inputs.get(file.as_str());
+            let keys = bytes.map(|bytes| keys_of(bytes).0).unwrap_or_default();
+            all.extend(keys.into_iter().map(|value| Spanned { value, span: file.span }));
+        }
+        all
+    }
+}
+
 impl Hurdle for Accounts {
+    fn inputs(&self) -> Vec<&Spanned<InputFile>> {
+        self.people.iter().flat_map(|person| &person.keys_from).collect()
+    }
+
     fn lint(&self, _: Span, report: &mut Report) {
-        let mut bodies: Vec<(&str, &UserName)> = Vec::new();
         for (at, person) in self.people.iter().enumerate() {
             if self.people[..at].iter().any(|p| p.name.value == person.name.value) {
                 report.push(TWICE.at(person.name.span, format!("`{}` is here twice", *person.name)));
@@ -183,10 +229,23 @@ impl Hurdle for Accounts {
             for group in person.groups.iter().filter(|g| AS_GOOD_AS_ROOT.contains(&g.as_str())) {
                 report.push(POWERFUL_GROUP.at(group.span, format!("members of `{}` are as good as root", **group)));
             }
-            for key in &person.keys {
-                match bodies.iter().find(|(body, _)| *body == key.body()) {
+        }
+    }
+
+    fn settle(&self, _: &Facts, plan: &mut Plan, report: &mut Report) {
+        for file in self.inputs() {
+            let faults = plan.inputs.get(file.as_str()).map(|bytes| keys_of(bytes).1).unwrap_or_default();
+            for fault in faults {
+                report.push(KEY_FILE.at(file.span, format!("`{}`: {fault}", shown(file.as_str()))));
+            }
+        }
+        let mut bodies: Vec<(String, &UserName)> = Vec::new();
+        for person in &self.people {
+            for key in person.all_keys(plan) {
+                match bodies.iter().find(|(body, _)| body == key.body()) {
+                    Some((_, other)) if **other == person.name.value => {}
                     Some((_, other)) => report.push(SAME_KEY.at(key.span, format!("this key is also `{other}`'s"))),
-                    None => bodies.push((key.value.body(), &person.name.value)),
+                    None => bodies.push((key.body().to_owned(), &person.name.value)),
                 }
             }
         }
@@ -205,7 +264,7 @@ impl Hurdle for Accounts {
             plan.accounts.insert(
                 person.name.value.clone(),
                 Account {
-                    keys: person.keys.iter().map(|k| k.value.clone()).collect(),
+                    keys: person.all_keys(plan).into_iter().map(|k| k.value).collect(),
                     password: person.password_hash.as_ref().map(|h| h.value.clone()),
                     sudo,
                     groups: person.groups.iter().map(|g| g.value.clone()).collect(),

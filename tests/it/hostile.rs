@@ -32,7 +32,7 @@ fn whole() -> Value {
             "accounts": { "root": "locked", "people": [
                 { "name": "ines", "keys": [format!("from=\"10.0.0.0/8\",no-pty {KEY} ines@laptop")],
                   "sudo": "with-password", "password_hash": HASH, "groups": ["adm"] },
-                { "name": "joris", "keys": [format!("{OTHER_KEY} joris")], "groups": ["adm", "systemd-journal"] },
+                { "name": "joris", "keys": [format!("{OTHER_KEY} joris")], "keys_from": [root().join("tests/lists/team.pub")], "groups": ["adm", "systemd-journal"] },
             ]},
             "ssh": { "port": 222, "root_login": false, "password_login": false, "allow_users": ["ines", "joris"],
                 "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern" },
@@ -221,9 +221,14 @@ fn judge_user_data(case: &Case, read: &Value, plain: &Value, about: &str) {
     people.sort_by_key(|p| p["name"].as_str().unwrap().to_owned());
     for (user, person) in read["users"].as_array().unwrap().iter().zip(&people) {
         let sudo = person["sudo"] == "with-password";
+        let mut keys = person["keys"].as_array().unwrap().clone();
+        for file in person["keys_from"].as_array().into_iter().flatten() {
+            let text = std::fs::read_to_string(file.as_str().unwrap()).unwrap();
+            keys.extend(text.lines().filter(|l| !l.is_empty() && !l.starts_with('#')).map(Value::from));
+        }
         let mut wanted = json!({
             "name": person["name"], "shell": "/bin/bash", "groups": person["groups"], "lock_passwd": !sudo,
-            "ssh_authorized_keys": person["keys"],
+            "ssh_authorized_keys": keys,
         });
         if sudo {
             wanted["hashed_passwd"] = person["password_hash"].clone();
