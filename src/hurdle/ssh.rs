@@ -1,5 +1,7 @@
 //! sshd: who may try, with what, by which algorithms. One drop-in that sorts before every other.
 
+mod algorithms;
+
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::name::{GroupName, UserName};
@@ -10,6 +12,7 @@ use crate::plan::{LIB, Logins, Plan, Stage, Syntax};
 use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
 use crate::{choice, section, template};
+use algorithms::{Algorithm, CIPHERS, Cipher, Family, KEX, Kex, MACS, Mac};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -28,8 +31,15 @@ section! {
         allow_groups: Vec<Spanned<GroupName>> = Vec::new(), or "members of any group";
         /// What is asked beside the key: `none`.
         second_factor: Spanned<SecondFactor> = Spanned::default_of(SecondFactor::None), or "none";
-        /// Key exchange, ciphers and MACs: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH.
+        /// Key exchange, ciphers and MACs: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH, and wants an OpenSSH
+        /// of 8.5 or PuTTY of 0.78 on the other side; `compatible` is that and what older programs need, of which it warns.
         algorithms: Spanned<Algorithms> = Spanned::default_of(Algorithms::Modern), or "modern";
+        /// Key exchanges, best first, instead of those of `algorithms`.
+        kex: Vec<Spanned<Kex>> = Vec::new(), or "those of `algorithms`";
+        /// Ciphers, best first, instead of those of `algorithms`.
+        ciphers: Vec<Spanned<Cipher>> = Vec::new(), or "those of `algorithms`";
+        /// MACs, best first, instead of those of `algorithms`.
+        macs: Vec<Spanned<Mac>> = Vec::new(), or "those of `algorithms`";
     }
 }
 
@@ -46,6 +56,8 @@ choice! {
     pub enum Algorithms as "a set of algorithms" {
         /// Those that ssh-audit finds no fault with.
         Modern => "modern",
+        /// These, and those that old programs need.
+        Compatible => "compatible",
     }
 }
 
@@ -102,13 +114,64 @@ const LOW_PORT: Lint = Lint {
     instead: "use 22 or another port below 1024, and say in `firewall` who may reach it",
     refs: &["R11", "ip(7)"],
 };
+const OLD_ALGORITHM: Lint = Lint {
+    code: "ssh/algorithm-not-modern",
+    severity: Severity::Warning,
+    finds: "`algorithms: compatible`, or an algorithm that ssh-audit warns of",
+    why: "whoever sits on the way has more to try; only old programs need it",
+    instead: "leave it out, and bring the old programs up to date",
+    refs: &["R48", "R51", "ssh-audit"],
+};
+const UNKNOWN_ALGORITHM: Lint = Lint {
+    code: "ssh/algorithm-unknown-to-image",
+    severity: Severity::Error,
+    finds: "an algorithm that the image's OpenSSH does not know",
+    why: "sshd does not start with a name that it does not know, and nobody can log in",
+    instead: "take it out: `algorithms: modern` has what the image knows",
+    refs: &["R49", "R51", "sshd_config(5)"],
+};
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] = &[PASSWORD_LOGIN, ROOT_LOGIN, ANYONE, LOW_PORT];
+pub const LINTS: &[Lint] = &[PASSWORD_LOGIN, ROOT_LOGIN, ANYONE, LOW_PORT, OLD_ALGORITHM, UNKNOWN_ALGORITHM];
 /// The sections inside.
 pub const PARTS: &[Part] = &[];
 /// What became of the article.
-pub const FROM_THE_ARTICLE: &[Instruction] = &[];
+pub const FROM_THE_ARTICLE: &[Instruction] = &[
+    Instruction {
+        said: "PermitRootLogin no",
+        became: "The same, by default, in a drop-in that sorts before every other; `root_login: true` takes a key only, and is warned of.",
+        refs: &["R30"],
+    },
+    Instruction {
+        said: "Use the AllowUsers and AllowGroups settings",
+        became: "`allow_users` and `allow_groups`. Where both stand, both must let a person in; what other files add to them is found by \
+                 `sshd -T` and refused on the machine.",
+        refs: &["R32"],
+    },
+    Instruction {
+        said: "ssh-keygen -t rsa",
+        became: "`ssh-keygen -t ed25519 -a 100`. RSA is taken from 3072 bits on.",
+        refs: &["R34", "R35"],
+    },
+    Instruction {
+        said: "PasswordAuthentication no",
+        became: "The same, by default; with it `KbdInteractiveAuthentication no`, by which PAM would ask for the same password, and \
+                 `AuthenticationMethods publickey`.",
+        refs: &["R39"],
+    },
+    Instruction {
+        said: "Ciphers aes128-ctr,aes192-ctr,aes256-ctr,arcfour256,arcfour128",
+        became: "`algorithms: modern`, or a list of your own in `ciphers`. RC4 is broken; OpenSSH 7.6 took it out, and with this line \
+                 sshd does not start.",
+        refs: &["R49"],
+    },
+    Instruction {
+        said: "MACs hmac-sha1,,hmac-ripemd160",
+        became: "`algorithms: modern`, or a list of your own in `macs`. With the two commas `sshd -t` finds no fault, and all that \
+                 holds is hmac-sha1; without them sshd does not start.",
+        refs: &["R50"],
+    },
+];
 
 const DROP_IN: &str = "00-hardtack.conf";
 
@@ -189,7 +252,14 @@ impl Ssh {
             say("AllowGroups", &groups, &["R32", "CIS 5.1.4"], "only members of the groups of the spec may try");
         }
         // Explicit lists, never `+` or `-`: those mean something else in each version (R51).
-        let kex = kex(&version).join(",");
+        let list = |own: Vec<&'static str>, family: Family| {
+            let all =
+                if own.is_empty() { family.of(*self.algorithms == Algorithms::Compatible, &version) } else { own };
+            all.join(",")
+        };
+        let kex = list(self.kex.iter().map(|k| k.0.as_str()).collect(), KEX);
+        let ciphers = list(self.ciphers.iter().map(|c| c.0.as_str()).collect(), CIPHERS);
+        let macs = list(self.macs.iter().map(|m| m.0.as_str()).collect(), MACS);
         say(
             "KexAlgorithms",
             &[&kex],
@@ -198,11 +268,11 @@ impl Ssh {
         );
         say(
             "Ciphers",
-            &[&CIPHERS.join(",")],
+            &[&ciphers],
             &["R49", "R51", "CIS 5.1.6", "dev-sec sshd-01", "ssh-audit"],
             "the ciphers are those of the spec only",
         );
-        say("MACs", &[&MACS.join(",")], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
+        say("MACs", &[&macs], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
         say(
             "HostKeyAlgorithms",
             &[&HOST_KEYS.join(",")],
@@ -234,20 +304,18 @@ impl Ssh {
         Ok(all)
     }
 
+    // Every algorithm that is named, and where.
+    fn named(&self) -> impl Iterator<Item = (Algorithm, Option<Span>)> {
+        let kex = self.kex.iter().map(|k| (k.0, k.span));
+        let ciphers = self.ciphers.iter().map(|c| (c.0, c.span));
+        kex.chain(ciphers).chain(self.macs.iter().map(|m| (m.0, m.span)))
+    }
+
     fn drop_in(facts: &Facts) -> Result<String, Unknown> {
         Ok(format!("{}/{DROP_IN}", facts.path("sshd-config-d")?))
     }
 }
 
-const CIPHERS: [&str; 6] = [
-    "chacha20-poly1305@openssh.com",
-    "aes256-gcm@openssh.com",
-    "aes128-gcm@openssh.com",
-    "aes256-ctr",
-    "aes192-ctr",
-    "aes128-ctr",
-];
-const MACS: [&str; 3] = ["hmac-sha2-512-etm@openssh.com", "hmac-sha2-256-etm@openssh.com", "umac-128-etm@openssh.com"];
 const HOST_KEYS: [&str; 3] = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
 // Every type that `accounts` takes, so that no key of a spec is turned away here.
 const PERSON_KEYS: [&str; 8] = [
@@ -261,19 +329,6 @@ const PERSON_KEYS: [&str; 8] = [
     "rsa-sha2-256",
 ];
 
-// facts.md A.4 and E.1. A name that a version does not know keeps its sshd from starting.
-fn kex(version: &[u32]) -> Vec<&'static str> {
-    let mut all = Vec::new();
-    if version >= [9, 9].as_slice() {
-        all.extend(["mlkem768x25519-sha256", "sntrup761x25519-sha512"]);
-    }
-    if version >= [8, 5].as_slice() {
-        all.push("sntrup761x25519-sha512@openssh.com");
-    }
-    all.extend(["curve25519-sha256", "curve25519-sha256@libssh.org"]);
-    all
-}
-
 impl Hurdle for Ssh {
     fn lint(&self, here: Span, report: &mut Report) {
         if *self.password_login {
@@ -284,6 +339,12 @@ impl Hurdle for Ssh {
         }
         if self.allow_users.is_empty() && self.allow_groups.is_empty() {
             report.push(ANYONE.at(Some(here), "anyone with an account may log in"));
+        }
+        if *self.algorithms == Algorithms::Compatible {
+            report.push(OLD_ALGORITHM.at(self.algorithms.span, "sshd takes what old programs need"));
+        }
+        for (algorithm, span) in self.named().filter(|(algorithm, _)| !algorithm.is_modern()) {
+            report.push(OLD_ALGORITHM.at(span, format!("ssh-audit warns of `{}`", algorithm.as_str())));
         }
         if self.port.0 > 1023 {
             report.push(
@@ -348,6 +409,15 @@ impl Hurdle for Ssh {
         });
         plan.services.insert("ssh", Ports::one(self.port.0));
         Ok(())
+    }
+
+    fn settle(&self, facts: &Facts, _: &mut Plan, report: &mut Report) {
+        let Ok(version) = facts.version("openssh") else { return };
+        for (algorithm, span) in self.named().filter(|(algorithm, _)| !algorithm.is_known_to(&version)) {
+            let version: Vec<String> = version.iter().map(ToString::to_string).collect();
+            let words = format!("OpenSSH {} of the image does not know `{}`", version.join("."), algorithm.as_str());
+            report.push(UNKNOWN_ALGORITHM.at(span, words));
+        }
     }
 
     fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
@@ -428,17 +498,5 @@ impl Hurdle for Ssh {
             }
         }
         Ok(proofs)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_version_is_offered_an_algorithm_that_it_does_not_know() {
-        assert_eq!(kex(&[9, 2]).first(), Some(&"sntrup761x25519-sha512@openssh.com"));
-        assert_eq!(kex(&[10, 0]).first(), Some(&"mlkem768x25519-sha256"));
-        assert!(!kex(&[8, 4]).iter().any(|k| k.contains("sntrup")));
     }
 }

@@ -35,7 +35,8 @@ fn whole() -> Value {
                 { "name": "joris", "keys": [format!("{OTHER_KEY} joris")], "keys_from": [root().join("tests/lists/team.pub")], "groups": ["adm", "systemd-journal"] },
             ]},
             "ssh": { "port": 222, "root_login": false, "password_login": false, "allow_users": ["ines", "joris"],
-                "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern" },
+                "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern",
+                "kex": ["curve25519-sha256"], "ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-512-etm@openssh.com"] },
             "sysctl": { "baseline": "sound", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
             "kernel": { "arguments": ["init_on_free=1", "slab_nomerge"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
