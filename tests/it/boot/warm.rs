@@ -1,6 +1,6 @@
 //! Warm starts: what comes out of a snapshot is judged as a cold start is, and two of them are two machines.
 
-use super::{cache, proved_in};
+use super::{cache, control_of, proved_in};
 use crate::support::root;
 use anyhow::{Context, Result};
 use hardtack::archive::seed;
@@ -41,6 +41,8 @@ fn another_machine_holds_on_debian_13_from_a_snapshot() {
     let (report, said) = proved_in(&cache, &arguments, None);
     assert_eq!(report["start"], "warm");
     assert!(said.contains("start: warm"), "{said}");
+    assert_eq!(control_of(&report, "ssh/root-refused"), "not-run");
+    assert!(said.contains("nobody has seen these proofs fail"), "{said}");
     assert_eq!(snapshots(&cache, "debian-13").len(), 1);
 }
 
