@@ -1,6 +1,7 @@
 //! Specs that lock their owner out, each refused with its cause; and specs that look as if they did, and do not.
 //!
-//! The lockouts are those of threads in public (the tool's or the guide's name stands beside); the causes are ours.
+//! Beside each stands a public thread of people who were locked out, or what says why they would be. Which of a thread's causes was
+//! whose was not looked up: the specs are ours.
 
 use crate::support::input;
 use hardtack::facts::Facts;
