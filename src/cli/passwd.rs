@@ -13,6 +13,7 @@ pub(super) struct Args {}
 
 /// The longest that crypt(3) takes (CRYPT_MAX_PASSPHRASE_SIZE of libxcrypt, with its end).
 const LONGEST: usize = 511;
+const TOO_LONG: &str = "a password has at most 511 bytes";
 
 pub(super) fn run(_: &Args) -> Result<u8, Stop> {
     let password = if terminal::typed_at() { asked()? } else { read()? };
@@ -40,6 +41,10 @@ fn read() -> Result<String, Stop> {
     let mut bytes = Vec::new();
     let most = u64::try_from(LONGEST + 3).unwrap_or(u64::MAX);
     std::io::stdin().lock().take(most).read_to_end(&mut bytes).map_err(|e| no(&format!("standard input: {e}")))?;
+    // What was cut off here may have been cut inside a character.
+    if bytes.len() > LONGEST + 2 {
+        return Err(no(TOO_LONG));
+    }
     let text = String::from_utf8(bytes).map_err(|_| no("the password is not UTF-8"))?;
     let line = text.strip_suffix('\n').unwrap_or(&text);
     Ok(line.strip_suffix('\r').unwrap_or(line).to_owned())
@@ -52,7 +57,7 @@ fn judge(password: &str) -> Result<(), &'static str> {
     } else if password.contains(['\n', '\r', '\0']) {
         Err("a password is one line")
     } else if password.len() > LONGEST {
-        Err("a password has at most 511 bytes")
+        Err(TOO_LONG)
     } else {
         Ok(())
     }

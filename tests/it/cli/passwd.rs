@@ -34,13 +34,14 @@ fn libcrypt_makes_the_same_hash() {
 
 #[test]
 fn what_a_login_could_not_be_given_is_refused() {
-    let too_long = "x".repeat(512);
+    let (too_long, far_too_long) = ("x".repeat(512), format!("x{}", "é".repeat(9_000)));
     for (text, why) in [
         (&b""[..], "the password is empty"),
         (b"\n", "the password is empty"),
         (b"one\ntwo\n", "a password is one line"),
         (b"a\0b", "a password is one line"),
         (too_long.as_bytes(), "a password has at most 511 bytes"),
+        (far_too_long.as_bytes(), "a password has at most 511 bytes"),
         (b"\xff\xfe", "the password is not UTF-8"),
     ] {
         assert_eq!(given(text), (Some(2), String::new(), format!("hardtack: {why}; no hash was made\n")));
