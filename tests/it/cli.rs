@@ -384,3 +384,35 @@ fn prove_names_what_makes_a_missing_image() {
     let (code, _, err) = place.run(&["image", "build", "ubuntu-24.04"]);
     assert_eq!(code, 2, "{err}");
 }
+
+#[test]
+fn a_way_in_is_shown_step_by_step_and_all_of_them_to_programs() {
+    let place = Place::new();
+    let text = format!(
+        "hardtack: 1\nname: web01\nimage: debian-12\nhurdles:\n  accounts: {{ people: [{{ name: ana, keys: ['{}'], sudo: without-password }}, \
+         {{ name: bob, keys: ['restrict,pty {}'] }}] }}\n  ssh: {{ port: 222, allow_users: [ana, bob] }}\n  \
+         firewall: {{ allow: [{{ service: ssh, from: [10.0.0.0/8], interface: eth1 }}] }}\n",
+        KEY.trim_end(),
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINVF2WZPECVcdRoevBucle7zILfCV54V2+J81fuAy4pL bob"
+    );
+    std::fs::write(place.at("web.yaml"), text).unwrap();
+    let (code, out, _) = place.run(&["check", "--way-in", "web.yaml"]);
+    let shown = "web01: a way in, and one other\n  \
+        1. from 10.0.0.0/8, on eth1, at 222/tcp, from the first moment on\n  \
+        2. ssh -p 222 ana@web01, with the key ssh-ed25519 …K3J5m0q5 me@here\n  \
+        3. sudo does anything\n";
+    assert!(code == 0 && out.ends_with(shown), "{out}");
+    let (code, out, _) = place.run(&["check", "--way-in", "--format", "json", "web.yaml"]);
+    let last: Value = serde_json::from_str(out.lines().last().unwrap()).unwrap();
+    let door = serde_json::json!({ "from": ["10.0.0.0/8"], "interface": "eth1" });
+    let with = serde_json::json!({ "key": "ssh-ed25519 …1fuAy4pL bob" });
+    let way = serde_json::json!({ "user": "bob", "door": door, "port": 222, "with": with, "sudo": "nothing" });
+    assert_eq!((code, last), (0, serde_json::json!({ "format": 1, "file": "web.yaml", "way_in": way })));
+    // Nothing is said of who comes in where the spec has no people, nor where it is refused.
+    let (code, out, _) = place.run(&["check", "--way-in", "box.yaml"]);
+    assert!(
+        code == 0 && out.ends_with("box: the spec does not say who may log in: that is as the image has it\n"),
+        "{out}"
+    );
+    assert!(!place.run(&["check", "--way-in", "bad.yaml"]).1.contains("way in"));
+}
