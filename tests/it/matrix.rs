@@ -149,3 +149,37 @@ fn a_hurdle_that_is_left_out_asks_nothing_of_sshd() {
         assert_eq!(data.get("ssh_pwauth"), wanted.as_ref(), "{name}");
     }
 }
+
+#[test]
+fn what_an_image_has_in_rc_local_is_still_run() {
+    let sample = samples().into_iter().find(|(name, _)| name == "rc-local").unwrap().1;
+    let (tree, _) = bake(&std::fs::read_to_string(sample).unwrap(), None, &|_| {});
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    // The scripts themselves, in another place.
+    let text = |path: &str| {
+        let text = String::from_utf8(tree.get(&format!("rootfs{path}")).unwrap().data.clone()).unwrap();
+        text.replace("/etc/rc.local", &at("rc.local")).replace("/usr/local/lib/hardtack", &at("lib"))
+    };
+    let write = |name: &str, text: &str| {
+        std::fs::write(at(name), text).unwrap();
+        std::fs::set_permissions(at(name), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
+    };
+    std::fs::create_dir(at("lib")).unwrap();
+    let run = || {
+        let done = Command::new("sh").arg("-c").arg(at("rc.local")).output().unwrap();
+        (done.status.success(), String::from_utf8(done.stdout).unwrap())
+    };
+    let keep = || content("sh", &[], &text("/usr/local/lib/hardtack/gate.d/firewall-keep-rc-local"));
+    write("lib/firewall", "echo \"rules: $1\"\n");
+    write("rc.local", "#!/bin/sh\necho theirs\n");
+    keep();
+    write("rc.local", &text("/etc/rc.local"));
+    assert_eq!(run(), (true, "rules: start\ntheirs\n".to_owned()));
+    // At a boot after one that was cut short it is ours that lies there.
+    keep();
+    assert_eq!(run(), (true, "rules: start\ntheirs\n".to_owned()));
+    // Rules that cannot be loaded keep nobody's from being run, and are told.
+    write("lib/firewall", "exit 1\n");
+    assert_eq!(run(), (false, "theirs\n".to_owned()));
+}
