@@ -53,7 +53,7 @@ pub fn render(template: Template, context: &impl Serialize) -> Result<String, Te
     env.set_auto_escape_callback(|name| match name.rsplit_once('.').map(|(_, syntax)| syntax) {
         Some("sh") => AutoEscape::Custom("sh".into()),
         Some("conf") => AutoEscape::Custom("conf".into()),
-        Some("service") => AutoEscape::Custom("service".into()),
+        Some("service" | "timer") => AutoEscape::Custom("service".into()),
         Some("rules") => AutoEscape::Custom("rules".into()),
         Some("nft") => AutoEscape::Custom("nft".into()),
         _ => AutoEscape::Custom("unknown".into()),

@@ -75,11 +75,23 @@ fn for_a_person(plan: &Plan) -> String {
         1 => "and one other".to_owned(),
         n => format!("and {n} others"),
     };
-    format!("{}: a way in, {others}\n{lines}", plan.name)
+    let rescue = plan.rescue.as_ref().map(|policy| {
+        let nets: Vec<String> = policy.from.iter().map(ToString::to_string).collect();
+        format!(
+            "  and if it is not healthy after its first boot: only {}, only from {}\n",
+            policy.people.join(" or "),
+            nets.join(" or ")
+        )
+    });
+    format!("{}: a way in, {others}\n{lines}{}", plan.name, rescue.unwrap_or_default())
 }
 
 // All of them, one a line.
 fn json_lines(file: &str, plan: &Plan) -> String {
     let line = |way| serde_json::json!({ "format": 1, "file": file, "way_in": way }).to_string() + "\n";
-    ways(plan).into_iter().map(line).collect()
+    let rescue = plan.rescue.as_ref().map(|policy| {
+        let rescue = serde_json::json!({ "people": policy.people, "from": policy.from });
+        serde_json::json!({ "format": 1, "file": file, "rescue": rescue }).to_string() + "\n"
+    });
+    ways(plan).into_iter().map(line).chain(rescue).collect()
 }

@@ -135,7 +135,7 @@ impl<'a> Payload<'a> {
                 )
             })
             .collect();
-        for c in &plan.commands {
+        for c in plan.commands.iter().filter(|c| plan.rescue.is_some() || c.stage != Stage::Health) {
             let path = format!("{LIB}/{}.d/{}", c.stage.as_str(), command_name(c.hurdle, c.template));
             // What the gate runs must be there with the gate.
             let stage = c.stage.min(Stage::Apply);

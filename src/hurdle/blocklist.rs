@@ -304,6 +304,8 @@ impl Hurdle for Blocklist {
         let load = template!("blocklist/load.sh");
         plan.draw("blocklist", apply, &format!("{LIB}/blocklist-load"), 0o755, load, &holes)?;
         plan.command("blocklist", apply, template!("blocklist/apply.sh"), &holes)?;
+        plan.command("blocklist", Stage::Health, template!("blocklist/health.sh"), &holes)?;
+        plan.guards();
         let daily = self.fetches() && *self.refresh == Refresh::Daily;
         if !facts.systemd() {
             let refresh = template!("blocklist/refresh.sh");

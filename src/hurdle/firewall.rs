@@ -447,6 +447,8 @@ impl Hurdle for Firewall {
         )?;
         plan.command("firewall", Stage::Gate, template!("firewall/gate.sh"), &paths)?;
         plan.command("firewall", Stage::Open, template!("firewall/open.sh"), &paths)?;
+        plan.command("firewall", Stage::Health, template!("firewall/health.sh"), &paths)?;
+        plan.guards();
         if off {
             ipv6::plan(facts, plan)?;
         }

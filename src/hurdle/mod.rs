@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod blocklist;
 pub mod firewall;
 pub mod kernel;
+pub mod rescue;
 pub mod ssh;
 pub mod sysctl;
 
@@ -169,7 +170,8 @@ macro_rules! hurdles {
     };
 }
 
-// In the order in which they plan: the firewall comes last, since it opens what the others have said that they serve.
+// In the order in which they plan: the firewall comes late, since it opens what the others have said that they serve; and then what asks
+// if all of that has come true.
 hurdles! {
     accounts: accounts::Accounts,
     ssh: ssh::Ssh,
@@ -177,4 +179,5 @@ hurdles! {
     kernel: kernel::Kernel,
     blocklist: blocklist::Blocklist,
     firewall: firewall::Firewall,
+    rescue: rescue::Rescue,
 }

@@ -6,7 +6,7 @@ use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
 use crate::plan::name::{GroupName, UserName};
 use crate::plan::net::Ports;
-use crate::plan::proof::{Check, Credential, Login, Proof};
+use crate::plan::proof::{Check, Credential, Login, Proof, Sudo};
 use crate::plan::way_in::is_taken;
 use crate::plan::{LIB, Logins, Plan, Stage, Syntax};
 use crate::report::{Lint, Report, Severity, Span};
@@ -198,6 +198,17 @@ impl Directive {
     }
 }
 
+/// Somebody who is to come in, as the machine looks for them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Way {
+    user: String,
+    /// Whether sudo does anything for them: yes or no.
+    sudo: &'static str,
+    /// Of these groups they must be in one, if there are any; apart by blanks.
+    groups: String,
+    keys: Vec<String>,
+}
+
 impl Ssh {
     // The order is that of the file; each is proved by `sshd -T`.
     fn directives(&self, facts: &Facts) -> Result<Vec<Directive>, Unknown> {
@@ -304,6 +315,20 @@ impl Ssh {
         Ok(all)
     }
 
+    // Who is to come in, and what must be there for that.
+    fn ways(&self, plan: &Plan, logins: &Logins) -> Vec<Way> {
+        let taken = plan.accounts.iter().filter(|(name, account)| is_taken(logins, name, account));
+        let groups = || self.allow_groups.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(" ");
+        taken
+            .map(|(name, account)| Way {
+                user: name.to_string(),
+                sudo: if account.sudo == Sudo::Nothing { "no" } else { "yes" },
+                groups: groups(),
+                keys: account.keys.iter().map(|key| key.body().to_owned()).collect(),
+            })
+            .collect()
+    }
+
     // Every algorithm that is named, and where.
     fn named(&self) -> impl Iterator<Item = (Algorithm, Option<Span>)> {
         let kex = self.kex.iter().map(|k| (k.0, k.span));
@@ -361,11 +386,20 @@ impl Hurdle for Ssh {
             port: u16,
             drop_in: String,
             sshd: String,
+            ways: Vec<Way>,
             systemd: bool,
             unit: String,
             privilege_separation: String,
             lib: &'static str,
         }
+        let logins = Logins {
+            port: self.port.0,
+            span: self.port.span.or(plan.here),
+            users: self.allow_users.iter().map(|u| (u.value.clone(), u.span)).collect(),
+            groups: self.allow_groups.iter().map(|g| (g.value.clone(), g.span)).collect(),
+            passwords: *self.password_login,
+            root: *self.root_login,
+        };
         let directives = self.directives(facts)?;
         // As `sshd -T` says it: in lower case, and up to 10.0 with the old name of prohibit-password.
         let expected = directives
@@ -378,6 +412,7 @@ impl Hurdle for Ssh {
             port: self.port.0,
             drop_in: Self::drop_in(facts)?,
             sshd: facts.path("sshd")?.to_owned(),
+            ways: self.ways(plan, &logins),
             systemd: facts.systemd(),
             unit: facts.unit("sshd")?.to_owned(),
             privilege_separation: facts.path("sshd-privilege-separation")?.to_owned(),
@@ -388,7 +423,10 @@ impl Hurdle for Ssh {
         let stage = if facts.systemd() { Stage::Apply } else { Stage::Gate };
         plan.draw("ssh", stage, &holes.drop_in, 0o600, template!("ssh/00-hardtack.conf"), &holes)?;
         plan.controls(&holes.drop_in, Syntax::Directives, facts.reload(&holes.unit));
+        plan.draw("ssh", stage, &format!("{LIB}/ssh-check"), 0o755, template!("ssh/check.sh"), &holes)?;
         plan.command("ssh", Stage::Apply, template!("ssh/apply.sh"), &holes)?;
+        plan.guards();
+        plan.command("ssh", Stage::Health, template!("ssh/health.sh"), &holes)?;
         plan.guards();
         if facts.has("ssh-socket") && self.port.0 != 22 {
             // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
@@ -399,14 +437,7 @@ impl Hurdle for Ssh {
                 &BTreeMap::from([("unit", facts.unit("sshd-socket")?)]),
             )?;
         }
-        plan.logins = Some(Logins {
-            port: self.port.0,
-            span: self.port.span.or(plan.here),
-            users: self.allow_users.iter().map(|u| (u.value.clone(), u.span)).collect(),
-            groups: self.allow_groups.iter().map(|g| (g.value.clone(), g.span)).collect(),
-            passwords: *self.password_login,
-            root: *self.root_login,
-        });
+        plan.logins = Some(logins);
         plan.services.insert("ssh", Ports::one(self.port.0));
         Ok(())
     }

@@ -28,7 +28,8 @@ pub const LIB: &str = "/usr/local/lib/hardtack";
 /// Where it keeps how far the first boot has come.
 pub const STATE: &str = "/var/lib/hardtack";
 
-/// The stages of the first boot that hurdles bring commands and files for. Install and seal are the delivery's own.
+/// The stages of the first boot that hurdles bring commands and files for, and what is asked when it is over. Install and seal are
+/// the delivery's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Before anything listens. Must not need a package, a network or another file than those of this stage.
@@ -37,6 +38,9 @@ pub enum Stage {
     Apply,
     /// When all before has succeeded.
     Open,
+    /// No stage: what must hold for the machine to be healthy, asked where there is a [`Plan::rescue`]. Each command changes nothing,
+    /// may run many times, and says on its last line what is wrong.
+    Health,
 }
 
 impl Stage {
@@ -47,6 +51,7 @@ impl Stage {
             Stage::Gate => "gate",
             Stage::Apply => "apply",
             Stage::Open => "open",
+            Stage::Health => "health",
         }
     }
 }
@@ -142,6 +147,15 @@ pub struct Logins {
     pub root: bool,
 }
 
+/// Whom a machine that is not healthy lets in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// These people, with their keys.
+    pub people: Vec<String>,
+    /// From these networks.
+    pub from: Vec<Cidr>,
+}
+
 /// What an image's boot loader reads the kernel's arguments from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum BootLoader {
@@ -190,6 +204,8 @@ pub struct Plan {
     pub filter: Option<Filter>,
     /// Whether there are sets of addresses that a firewall must ask.
     pub blocks: bool,
+    /// Who may come in when the machine finds itself not healthy after its first boot; none is a machine that does not ask.
+    pub rescue: Option<Policy>,
     /// What the machine's lists block, where all of them are known here.
     pub listed: Option<Arc<blocklist::Blocklist>>,
     /// What is at the addresses that the machine fetches lists from, as far as it is known here: a proof may serve it.
@@ -229,6 +245,7 @@ impl Plan {
             logins: None,
             filter: None,
             blocks: false,
+            rescue: None,
             listed: None,
             pages: BTreeMap::new(),
             inputs: BTreeMap::new(),

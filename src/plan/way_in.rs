@@ -180,6 +180,12 @@ impl Useless {
     }
 }
 
+/// Whether a key that sshd knows gives a shell to whoever comes through this door.
+#[must_use]
+pub fn lets_in(key: &PublicKey, door: &Door) -> bool {
+    useless(key, door).is_none()
+}
+
 fn useless(key: &PublicKey, door: &Door) -> Option<Useless> {
     if key.option("cert-authority").is_some() {
         Some(Useless::Signs)

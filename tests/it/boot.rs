@@ -5,6 +5,7 @@
 
 mod lists;
 mod machine;
+mod rescue;
 mod several;
 mod shut;
 mod trust;

@@ -1,7 +1,6 @@
 //! Every sample on every image: a missing fact is a sentence, and what is written is taken by the target's own parser.
 
-use crate::support::{bake, good, samples};
-use hardtack::facts::Facts;
+use crate::support::{bake, good, images_of, samples};
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -24,7 +23,7 @@ pub(crate) fn content(program: &str, arguments: &[&str], text: &str) {
 fn every_sample_can_be_planned_on_every_image() {
     for (name, path) in samples() {
         let text = std::fs::read_to_string(&path).unwrap();
-        for image in Facts::names() {
+        for image in images_of(&name, &text) {
             let (_, _, plan) = good(&text, Some(image));
             assert!(!plan.proofs.is_empty(), "{name} proves nothing on {image}");
             for proof in &plan.proofs {
@@ -104,10 +103,10 @@ fn the_kernel_takes_the_rules_and_says_them_back_word_for_word() {
 
 #[test]
 fn cloud_init_itself_finds_no_fault_in_the_user_data() {
-    for (_, path) in samples() {
+    for (name, path) in samples() {
         let text = std::fs::read_to_string(&path).unwrap();
         // Those that are never booted here are at least rendered, and held to the same schema.
-        for image in Facts::names() {
+        for image in images_of(&name, &text) {
             let (tree, _) = bake(&text, Some(image), &|_| {});
             let folder = tempfile::tempdir().unwrap();
             let file = folder.path().join("user-data");

@@ -72,6 +72,14 @@ fn every_block_does_what_it_says() {
             }
             "text" => assert_eq!(last, text),
             "yaml" => drop(good(&text, None)),
+            // Into the starter, beside its other hurdles.
+            "yaml hurdle" => {
+                let starter = std::fs::read_to_string(root().join("src/cli/starter.yaml")).unwrap();
+                let key =
+                    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5 admin@laptop";
+                let whole = starter.replace("@KEY@", key).replace("deliver:", &format!("{text}deliver:"));
+                drop(good(&whole, None));
+            }
             // The first command needs a build of its own; it is the same verb with the same words.
             "sh root" => {
                 let words = text.trim().strip_prefix("cargo run --release -- ").expect("the first command bakes");

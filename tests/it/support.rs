@@ -38,8 +38,8 @@ pub(crate) fn input(name: &str) -> Result<Vec<u8>, String> {
     std::fs::read(root().join("tests/specs").join(name)).map_err(|e| e.to_string())
 }
 
-/// A spec that must be good, and what is true of its image (or of another one).
-pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
+/// A spec, what is true of its image (or of another one), and what is said of it.
+fn planned(text: &str, image: Option<&str>) -> (Option<(Spec, Facts, Sealed)>, Report, Source) {
     let source = Source { name: "test.yaml".to_owned(), text: text.to_owned() };
     let mut report = Report::default();
     let spec = spec::read(&source, &mut report);
@@ -48,6 +48,30 @@ pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
         let plan = spec::plan(&spec, &facts, &input, &mut report).unwrap_or_else(|e| panic!("{e}"))?;
         Some((spec, facts, plan))
     });
+    (planned, report, source)
+}
+
+/// What an image cannot do, and the lint that says so.
+const REFUSED: &[(&str, &str, &str)] = &[
+    ("rescue", "debian-12-sysvinit", "rescue/needs-systemd"),
+    ("second-factor", "rocky-9", "ssh/second-factor-not-packaged"),
+];
+
+/// The images that a sample can be planned on. All, but for those where a lint refuses just one thing.
+pub(crate) fn images_of(sample: &str, text: &str) -> Vec<&'static str> {
+    let can = |image: &&str| {
+        let Some((.., lint)) = REFUSED.iter().find(|(s, i, _)| s == &sample && i == image) else { return true };
+        let (plan, report, _) = planned(text, Some(image));
+        let errors = report.sorted().into_iter().filter(|d| d.severity == hardtack::report::Severity::Error);
+        assert!(plan.is_none() && errors.map(|d| d.code).eq([*lint]), "{sample} on {image}");
+        false
+    };
+    Facts::names().into_iter().filter(can).collect()
+}
+
+/// A spec that must be good, and what is true of its image (or of another one).
+pub(crate) fn good(text: &str, image: Option<&str>) -> (Spec, Facts, Sealed) {
+    let (planned, report, source) = planned(text, image);
     planned.unwrap_or_else(|| panic!("{}", human(&report, &source, false)))
 }
 

@@ -61,6 +61,9 @@ impl Keyring {
     }
 }
 
+/// Where sshd looks when the machine's dead-man's switch has fired.
+const RESCUE: &str = "/etc/hardtack/rescue/keys";
+
 /// A script that gives the accounts what these logins offer, and says the machine's host keys. `create` makes accounts
 /// that are not there: on the bare image, so that a refusal is judged by sshd's settings and not by a missing name.
 #[must_use]
@@ -80,8 +83,9 @@ pub fn arrange(logins: &[&Login], keyring: &Keyring, create: bool) -> String {
             "if u={user}; h=$(getent passwd $u); then h=$(echo \"$h\" | cut -d: -f6); g=$(id -gn $u)\n\
              [ -d \"$h/.ssh\" ] || install -d -m 700 -o $u -g $g \"$h/.ssh\"\n\
              k=\"$h/.ssh/authorized_keys\"; [ ! -e \"$k\" ] || [ -e $d/$u.keys ] || cp -p \"$k\" $d/$u.keys\n\
-             printf '\\n%s\\n' '{}' >>\"$k\"; chown $u:$g \"$k\"; chmod 600 \"$k\"; fi\n",
-            keyring.public
+             printf '\\n%s\\n' '{}' >>\"$k\"; chown $u:$g \"$k\"; chmod 600 \"$k\"\n\
+             [ ! -e /var/lib/hardtack/rescued ] || {{ printf '%s\\n' '{}' >>{RESCUE}/$u; chmod 644 {RESCUE}/$u; }}; fi\n",
+            keyring.public, keyring.public
         ));
     }
     for user in users(Credential::ItsPassword) {
@@ -103,6 +107,7 @@ pub fn restore(logins: &[&Login]) -> String {
         script.push_str(&format!(
             "if u={user}; h=$(getent passwd $u); then h=$(echo \"$h\" | cut -d: -f6); k=\"$h/.ssh/authorized_keys\"\n\
              if [ -e $d/$u.keys ]; then cp -p $d/$u.keys \"$k\"; elif [ -e \"$k\" ]; then sed -i -e '/hardtack-prober$/d' -e '/^$/d' \"$k\"; fi\n\
+             [ ! -e {RESCUE}/$u ] || sed -i '/hardtack-prober$/d' {RESCUE}/$u\n\
              if [ -e $d/$u.hash ]; then usermod -p \"$(cat $d/$u.hash)\" $u; fi; rm -f $d/$u.keys $d/$u.hash; fi\n"
         ));
     }
