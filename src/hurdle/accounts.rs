@@ -2,14 +2,15 @@
 
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
-use crate::plan::credential::{PasswordHash, PublicKey};
-use crate::plan::name::{GroupName, InputFile, UserName};
-use crate::plan::proof::{AccountState, Check, Credential, Login, Proof, Sudo};
+use crate::plan::credential::{PasswordHash, PublicKey, keys_of};
+use crate::plan::name::{GroupName, InputFile, Principal, UserName};
+use crate::plan::proof::{AccountState, Check, Credential, Proof, Sudo};
 use crate::plan::way_in::is_taken;
-use crate::plan::{Account, Plan, Stage};
-use crate::report::{FromText, Lint, Report, Severity, Span, shown};
+use crate::plan::{Account, Plan, Stage, Syntax};
+use crate::report::{Lint, Report, Severity, Span, shown};
 use crate::yaml::{Described, Spanned};
 use crate::{choice, section, template};
+use std::collections::BTreeMap;
 
 section! {
     /// The people of the machine, and what becomes of root.
@@ -17,6 +18,11 @@ section! {
         /// `locked`: nobody can log in as root by password, at the console or by `su`; root is reached by sudo only.
         /// `keep`: whatever the image says.
         root: Spanned<RootPassword> = Spanned::default_of(RootPassword::Locked), or "locked";
+        /// What a console gives when the machine cannot boot, or is asked for its emergency shell: `locked` is nothing while root is
+        /// locked; `root-shell` is a shell of root's, unasked, to whoever sits there.
+        emergency_console: Spanned<Emergency> = Spanned::default_of(Emergency::Locked), or "locked";
+        /// The group whose members alone may become somebody else by `su`. root may always, and sudo is another way.
+        su_group: Option<Spanned<GroupName>> = None, or "nobody's, where root is locked";
         /// The people.
         people: Vec<Spanned<Person>> = Vec::new(), or "nobody: the image's own people stay";
     }
@@ -37,6 +43,8 @@ section! {
         password_hash: Option<Spanned<PasswordHash>> = None, or "the password is locked";
         /// Groups beside the person's own. One that the image does not have is made.
         groups: Vec<Spanned<GroupName>> = Vec::new(), or "none";
+        /// Names in certificates of `ssh.user_ca` that let in as this person.
+        principals: Vec<Spanned<Principal>> = Vec::new(), or "the account's name";
     }
 }
 
@@ -47,6 +55,16 @@ choice! {
         Locked => "locked",
         /// As the image has it.
         Keep => "keep",
+    }
+}
+
+choice! {
+    /// What a console gives in an emergency.
+    pub enum Emergency as "a choice for the emergency console" {
+        /// Nothing without root's password.
+        Locked => "locked",
+        /// A shell.
+        RootShell => "root-shell",
     }
 }
 
@@ -118,9 +136,34 @@ const KEY_FILE: Lint = Lint {
     instead: "name a file with one line of a .pub file for each key",
     refs: &["R34", "R36", "sshd(8)"],
 };
+const CONSOLE: Lint = Lint {
+    code: "accounts/emergency-root-shell",
+    severity: Severity::Warning,
+    finds: "`emergency_console: root-shell`",
+    why: "whoever sees the console of a machine that cannot boot is root: by a cloud's web console, or a cable",
+    instead: "leave it out, and mend such a machine's disk from another one",
+    refs: &["R31", "CIS 1.4.1", "sulogin(8)"],
+};
+const CONSOLE_SYSTEMD: Lint = Lint {
+    code: "accounts/emergency-needs-systemd",
+    severity: Severity::Error,
+    finds: "`emergency_console: root-shell` for an image that systemd does not start",
+    why: "it is systemd's emergency shell that is told not to ask",
+    instead: "leave it out",
+    refs: &["R31"],
+};
+const NO_CA: Lint = Lint {
+    code: "accounts/principals-without-ca",
+    severity: Severity::Warning,
+    finds: "`principals` without `ssh.user_ca`",
+    why: "no certificate lets anybody in, whatever it carries",
+    instead: "name the authorities in `ssh.user_ca`, or take the principals out",
+    refs: &["R36", "sshd_config(5)"],
+};
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] = &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY, KEY_FILE];
+pub const LINTS: &[Lint] =
+    &[NO_PASSWORD, NOPASSWD, TWICE, SYSTEM_NAME, POWERFUL_GROUP, SAME_KEY, KEY_FILE, CONSOLE, CONSOLE_SYSTEMD, NO_CA];
 /// The sections inside.
 pub const PARTS: &[Part] = &[Part { place: "accounts.people[]", doc: Person::DOC, fields: Person::FIELDS }];
 /// What became of the article.
@@ -166,26 +209,6 @@ const SYSTEM: [&str; 34] = [
 const AS_GOOD_AS_ROOT: [&str; 11] =
     ["docker", "disk", "shadow", "kmem", "lxd", "libvirt", "root", "kvm", "incus", "sudo", "wheel"];
 
-// The keys of a file, and what is wrong with it.
-fn keys_of(bytes: &[u8]) -> (Vec<PublicKey>, Vec<String>) {
-    let Ok(text) = std::str::from_utf8(bytes) else { return (Vec::new(), vec!["this is not UTF-8 text".to_owned()]) };
-    let (mut keys, mut faults) = (Vec::new(), Vec::new());
-    for (number, line) in (1..).zip(text.lines()) {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        match PublicKey::from_text(line) {
-            Ok(key) => keys.push(key),
-            Err(fault) => faults.push(format!("line {number}: {}", fault.message)),
-        }
-    }
-    if keys.is_empty() && faults.is_empty() {
-        faults.push("there is no key in it".to_owned());
-    }
-    (keys, faults)
-}
-
 impl Person {
     // With the keys of its files, each beside where it was asked for.
     fn all_keys(&self, plan: &Plan) -> Vec<Spanned<PublicKey>> {
@@ -199,12 +222,27 @@ impl Person {
     }
 }
 
+// Where systemd asks for root's password, and gives a shell (systemd.special(7)).
+const EMERGENCY: [&str; 2] = ["emergency.service", "rescue.service"];
+
+impl Accounts {
+    // Whose members may use su; root's own, where nobody's is asked for.
+    fn su_group(&self) -> Option<&str> {
+        let asked = self.su_group.as_ref().map(|g| g.as_str());
+        asked.or((*self.root == RootPassword::Locked).then_some("root"))
+    }
+}
+
 impl Hurdle for Accounts {
     fn inputs(&self) -> Vec<&Spanned<InputFile>> {
         self.people.iter().flat_map(|person| &person.keys_from).collect()
     }
 
     fn lint(&self, _: Span, report: &mut Report) {
+        if *self.emergency_console == Emergency::RootShell {
+            report
+                .push(CONSOLE.at(self.emergency_console.span, "a machine that cannot boot gives root to its console"));
+        }
         for (at, person) in self.people.iter().enumerate() {
             if self.people[..at].iter().any(|p| p.name.value == person.name.value) {
                 report.push(TWICE.at(person.name.span, format!("`{}` is here twice", *person.name)));
@@ -232,11 +270,20 @@ impl Hurdle for Accounts {
         }
     }
 
-    fn settle(&self, _: &Facts, plan: &mut Plan, report: &mut Report) {
+    fn settle(&self, facts: &Facts, plan: &mut Plan, report: &mut Report) {
+        if *self.emergency_console == Emergency::RootShell && !facts.systemd() {
+            let words = format!("systemd does not start {}", facts.name);
+            report.push(CONSOLE_SYSTEMD.at(self.emergency_console.span, words));
+        }
         for file in self.inputs() {
             let faults = plan.inputs.get(file.as_str()).map(|bytes| keys_of(bytes).1).unwrap_or_default();
             for fault in faults {
                 report.push(KEY_FILE.at(file.span, format!("`{}`: {fault}", shown(file.as_str()))));
+            }
+        }
+        if plan.logins.as_ref().is_some_and(|logins| !logins.certificates) {
+            for principal in self.people.iter().flat_map(|person| &person.principals) {
+                report.push(NO_CA.at(principal.span, "no certificate lets anybody in"));
             }
         }
         let mut bodies: Vec<(String, &UserName)> = Vec::new();
@@ -268,6 +315,7 @@ impl Hurdle for Accounts {
                     password: person.password_hash.as_ref().map(|h| h.value.clone()),
                     sudo,
                     groups: person.groups.iter().map(|g| g.value.clone()).collect(),
+                    principals: person.principals.iter().map(|p| p.value.clone()).collect(),
                     span: person.name.span,
                 },
             );
@@ -275,11 +323,46 @@ impl Hurdle for Accounts {
         if *self.root == RootPassword::Locked {
             plan.command("accounts", Stage::Apply, template!("accounts/lock-root.sh"), &())?;
         }
+        if let Some(group) = self.su_group() {
+            let group = BTreeMap::from([("group", group)]);
+            plan.command("accounts", Stage::Apply, template!("accounts/su.sh"), &group)?;
+        }
+        if *self.emergency_console == Emergency::RootShell && facts.systemd() {
+            let units = facts.path("systemd-units")?;
+            for path in EMERGENCY.map(|unit| format!("{units}/{unit}.d/hardtack.conf")) {
+                plan.draw("accounts", Stage::Apply, &path, 0o644, template!("accounts/emergency.conf"), &())?;
+                plan.controls(&path, Syntax::Unit, "systemctl daemon-reload");
+            }
+        }
         Ok(())
     }
 
-    fn proofs(&self, _: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
+    fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
         let mut proofs = Vec::new();
+        if let Some(group) = self.su_group() {
+            let statement = match group {
+                "root" => "nobody but root becomes somebody else by su, whatever password they know".to_owned(),
+                _ => format!("only members of {group} become somebody else by su, whatever password others know"),
+            };
+            let check = Check::Script { script: SU.replace("GROUP", group) };
+            proofs.push(Proof::new(
+                "accounts",
+                "su-by-nobody-else",
+                &["R31", "CIS 5.2.7", "pam_wheel(8)"],
+                statement,
+                check,
+            ));
+        }
+        if facts.systemd() && (*self.root == RootPassword::Locked || *self.emergency_console == Emergency::RootShell) {
+            let (word, statement) = match *self.emergency_console {
+                Emergency::Locked => ("no", "the console of a machine that cannot boot gives no shell"),
+                Emergency::RootShell => {
+                    ("yes", "the console of a machine that cannot boot gives root's shell, as the spec decides")
+                }
+            };
+            let check = Check::Script { script: CONSOLE_GIVES.replace("WANTED", word) };
+            proofs.push(Proof::new("accounts", "emergency-console", &["R31", "sulogin(8)"], statement, check));
+        }
         if *self.root == RootPassword::Locked {
             let state = AccountState { user: "root".into(), password: "L".into(), groups: Vec::new(), keys: None };
             proofs.push(Proof::new(
@@ -330,19 +413,10 @@ impl Hurdle for Accounts {
                 statement,
                 check,
             ));
-            let Some(logins) = plan.logins.as_ref().filter(|l| !account.keys.is_empty() && is_taken(l, name, account))
-            else {
+            if !plan.logins.as_ref().is_some_and(|l| !account.keys.is_empty() && is_taken(l, name, account)) {
                 continue;
-            };
-            let (from, interface) = plan.ssh_from();
-            let login = Login {
-                user: name.to_string(),
-                port: logins.port,
-                with: Credential::ItsKey,
-                from,
-                interface,
-                succeeds: true,
-            };
+            }
+            let Some(login) = plan.login(name.as_str(), Credential::ItsKey, true) else { continue };
             proofs.push(Proof::new(
                 "accounts",
                 &format!("{name}-logs-in"),
@@ -354,6 +428,23 @@ impl Hurdle for Accounts {
         Ok(proofs)
     }
 }
+
+// An account for as long as it is asked. su says which of its modules said no to nobody but its own log, so it is asked with the right
+// password: by one who may not, and by one who may.
+const SU: &str = "export LC_ALL=C.UTF-8\nto=hardtack-probe by=hardtack-probe2\n\
+    gone() { userdel -r $to 2>/dev/null; userdel -r $by 2>/dev/null; rm -f /run/faillock/$to /run/faillock/$by; }\n\
+    gone; useradd -m -s /bin/sh $to && useradd -m -s /bin/sh $by || { gone; echo 'no accounts can be made'; exit 75; }\n\
+    trap gone EXIT\nword=Rj4%vTq8-zLm2; echo \"$to:$word\" | chpasswd\n\
+    goes() { echo $word | setpriv --reuid=$by --regid=$by --init-groups su $to -c 'echo is-in' 2>/dev/null | grep -q is-in; }\n\
+    goes && { echo 'somebody who is in no group goes by su'; exit 1; }\n\
+    usermod -aG GROUP $by; goes || { echo 'who is in GROUP does not go by su'; exit 1; }\necho 'only members of GROUP'\n";
+
+// What the two units are started with (sulogin(8), --force; systemd's docs/ENVIRONMENT.md).
+const CONSOLE_GIVES: &str = "n=0\nfor unit in emergency rescue; do\n\
+    case $(systemctl show -p Environment $unit.service) in *SYSTEMD_SULOGIN_FORCE=1*) n=$((n + 1)) ;; esac\ndone\n\
+    case $(passwd -S root) in 'root L'*) root=locked ;; *) root=open ;; esac\n\
+    echo \"$n of 2 give a shell unasked, root is $root\"\n\
+    case WANTED in yes) [ $n = 2 ] ;; *) [ $n = 0 ] && [ $root = locked ] ;; esac\n";
 
 // No process but one: under emulation each costs a tenth of a second. `nobody` has a person's number and is none.
 fn nobody_else<'a>(people: impl Iterator<Item = &'a str>) -> String {

@@ -6,6 +6,7 @@ pub mod accounts;
 pub mod blocklist;
 pub mod firewall;
 pub mod kernel;
+pub mod passwords;
 pub mod rescue;
 pub mod ssh;
 pub mod sysctl;
@@ -174,6 +175,7 @@ macro_rules! hurdles {
 // if all of that has come true.
 hurdles! {
     accounts: accounts::Accounts,
+    passwords: passwords::Passwords,
     ssh: ssh::Ssh,
     sysctl: sysctl::Sysctl,
     kernel: kernel::Kernel,

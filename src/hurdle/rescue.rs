@@ -6,7 +6,7 @@ use crate::plan::name::UserName;
 use crate::plan::net::Cidr;
 use crate::plan::proof::{Check, Proof, Sudo};
 use crate::plan::way_in::{self, Door, WayIn, With};
-use crate::plan::{Account, LIB, Plan, Policy, STATE, Stage};
+use crate::plan::{Account, Factor, LIB, Plan, Policy, STATE, Stage};
 use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
 use crate::{section, template};
@@ -138,6 +138,7 @@ fn tries(ways: &[WayIn]) -> Vec<String> {
 impl Rescue {
     // Who may log in then, each with the keys that are taken from there.
     fn who(&self, plan: &Plan) -> Vec<Person> {
+        let Some(logins) = &plan.logins else { return Vec::new() };
         let door = Door { from: self.from.iter().map(|net| net.value).collect(), interface: None };
         let named = |name: &UserName| self.people.is_empty() || self.people.iter().any(|p| p.value == *name);
         let person = |(name, account): (&UserName, &Account)| {
@@ -146,7 +147,7 @@ impl Rescue {
                 Sudo::WithPassword => "ALL=(ALL:ALL) ALL",
                 Sudo::WithoutPassword => "ALL=(ALL:ALL) NOPASSWD:ALL",
             };
-            let keys = account.keys.iter().filter(|key| way_in::lets_in(key, &door));
+            let keys = account.keys.iter().filter(|key| way_in::lets_in(key, &door, logins));
             let keys: Vec<String> = keys.map(|key| key.as_str().to_owned()).collect();
             (!keys.is_empty()).then(|| Person { user: name.to_string(), sudo, keys })
         };
@@ -185,6 +186,8 @@ impl Hurdle for Rescue {
             v4: Vec<String>,
             v6: Vec<String>,
             off: bool,
+            /// What the client says where sshd takes the key that is tried; or where it can take none that is not hardware.
+            taken: &'static str,
         }
         // What is wrong with it then is said when all have planned.
         let (true, Some(logins)) = (facts.systemd(), &plan.logins) else { return Ok(()) };
@@ -213,6 +216,11 @@ impl Hurdle for Rescue {
             v4,
             v6,
             off,
+            taken: match logins.second_factor {
+                None => "hardtack-lets-in",
+                Some(Factor::Code) => "with partial success",
+                Some(Factor::SecurityKey) => "Permission denied (publickey).",
+            },
         };
         let units = facts.path("systemd-units")?;
         for package in ["nftables", "ssh-client"] {
@@ -308,6 +316,7 @@ mod tests {
             },
             port: 22,
             with,
+            second_factor: None,
             sudo: Sudo::WithPassword,
         };
         let key = || With::Key("a key".into());

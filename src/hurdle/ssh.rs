@@ -1,18 +1,22 @@
 //! sshd: who may try, with what, by which algorithms. One drop-in that sorts before every other.
 
 mod algorithms;
+mod directives;
+mod proofs;
 
 use super::{Hurdle, Instruction, Part, Trouble};
 use crate::facts::{Facts, Unknown};
-use crate::plan::name::{GroupName, UserName};
+use crate::plan::credential::{PublicKey, keys_of};
+use crate::plan::name::{GroupName, InputFile, UserName};
 use crate::plan::net::Ports;
-use crate::plan::proof::{Check, Credential, Login, Proof, Sudo};
+use crate::plan::proof::{Proof, Sudo};
 use crate::plan::way_in::is_taken;
-use crate::plan::{LIB, Logins, Plan, Stage, Syntax};
-use crate::report::{Lint, Report, Severity, Span};
+use crate::plan::{Factor, LIB, Logins, Plan, Stage, Syntax};
+use crate::report::{Lint, Report, Severity, Span, shown};
 use crate::yaml::{Node, Read, Spanned, Whole, whole};
 use crate::{choice, section, template};
-use algorithms::{Algorithm, CIPHERS, Cipher, Family, KEX, Kex, MACS, Mac};
+use algorithms::{Algorithm, Cipher, Kex, Mac};
+use directives::Directive;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -29,7 +33,9 @@ section! {
         allow_users: Vec<Spanned<UserName>> = Vec::new(), or "anyone with an account";
         /// The groups whose members alone may log in. Where both lists stand, both must let a person in.
         allow_groups: Vec<Spanned<GroupName>> = Vec::new(), or "members of any group";
-        /// What is asked beside the key: `none`.
+        /// What is asked beside the key: `none`; `totp`, a code by time as authenticators show it (RFC 6238), which each person sets up on
+        /// the machine at the first login, and until then the key lets in as far as that and no further; or `security-key`: only keys of
+        /// hardware let in (FIDO2, types `sk-`), and only when they have asked for their PIN.
         second_factor: Spanned<SecondFactor> = Spanned::default_of(SecondFactor::None), or "none";
         /// Key exchange, ciphers and MACs: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH, and wants an OpenSSH
         /// of 8.5 or PuTTY of 0.78 on the other side; `compatible` is that and what older programs need, of which it warns.
@@ -40,6 +46,18 @@ section! {
         ciphers: Vec<Spanned<Cipher>> = Vec::new(), or "those of `algorithms`";
         /// MACs, best first, instead of those of `algorithms`.
         macs: Vec<Spanned<Mac>> = Vec::new(), or "those of `algorithms`";
+        /// Keys of authorities whose certificates let in, into the accounts that `principals` of `accounts.people` names.
+        user_ca: Vec<Spanned<PublicKey>> = Vec::new(), or "none";
+        /// Files beside the spec with keys that let nobody in any more, one a line, nor certificates of them.
+        revoked: Vec<Spanned<InputFile>> = Vec::new(), or "none";
+        /// Whether files may be sent by sftp, and so by scp.
+        sftp: Spanned<bool> = Spanned::default_of(true), or "true";
+        /// Whether sshd leads on to ports and sockets of the machine and beyond it (`ssh -L`, `-R`, `-J`).
+        tcp_forwarding: Spanned<bool> = Spanned::default_of(false), or "false";
+        /// Whether programs of the machine may use a person's key agent.
+        agent_forwarding: Spanned<bool> = Spanned::default_of(false), or "false";
+        /// Whether programs of the machine may use a person's screen.
+        x11_forwarding: Spanned<bool> = Spanned::default_of(false), or "false";
     }
 }
 
@@ -48,6 +66,10 @@ choice! {
     pub enum SecondFactor as "a second factor" {
         /// Nothing.
         None => "none",
+        /// A code by time.
+        Totp => "totp",
+        /// A key of hardware, and its PIN.
+        SecurityKey => "security-key",
     }
 }
 
@@ -130,9 +152,61 @@ const UNKNOWN_ALGORITHM: Lint = Lint {
     instead: "take it out: `algorithms: modern` has what the image knows",
     refs: &["R49", "R51", "sshd_config(5)"],
 };
+const NOT_PACKAGED: Lint = Lint {
+    code: "ssh/second-factor-not-packaged",
+    severity: Severity::Error,
+    finds: "`second_factor: totp` for an image whose archive has no module for it",
+    why: "what asks for the code cannot be installed, and sshd would let nobody in",
+    instead: "use `second_factor: security-key`, or another image",
+    refs: &["R41"],
+};
+const PASSWORD_AND_FACTOR: Lint = Lint {
+    code: "ssh/second-factor-and-password",
+    severity: Severity::Error,
+    finds: "`second_factor` with `password_login: true`",
+    why: "it is asked for beside the key, so there is no login with a password that it could belong to",
+    instead: "leave `password_login` out",
+    refs: &["R39", "R41"],
+};
+const CA_OPTIONS: Lint = Lint {
+    code: "ssh/ca-with-options",
+    severity: Severity::Error,
+    finds: "options before a key of `user_ca`",
+    why: "sshd reads none there: who counts on `from=` or `principals=` has neither",
+    instead: "leave them out, and have the authority write them into its certificates",
+    refs: &["R36", "sshd_config(5)"],
+};
+const CA_AND_HARDWARE: Lint = Lint {
+    code: "ssh/ca-with-security-keys",
+    severity: Severity::Error,
+    finds: "`user_ca` with `second_factor: security-key`",
+    why: "a certificate of a security key is one that nobody has proved here yet, and of other keys it would be a way around",
+    instead: "leave `user_ca` out, or ask for a code with `second_factor: totp`",
+    refs: &["R41"],
+};
+const REVOKED_FILE: Lint = Lint {
+    code: "ssh/revoked-file",
+    severity: Severity::Error,
+    finds: "a file of `revoked` that cannot be read, or a line of it that is no key",
+    why: "where sshd cannot read what is revoked it takes no key at all, and nobody can log in",
+    instead: "name a file with one line of a .pub file for each key; of a certificate, that of its key",
+    refs: &["R36", "sshd_config(5)"],
+};
 
 /// What this hurdle warns of.
-pub const LINTS: &[Lint] = &[PASSWORD_LOGIN, ROOT_LOGIN, ANYONE, LOW_PORT, OLD_ALGORITHM, UNKNOWN_ALGORITHM];
+pub const LINTS: &[Lint] = &[
+    PASSWORD_LOGIN,
+    ROOT_LOGIN,
+    ANYONE,
+    LOW_PORT,
+    OLD_ALGORITHM,
+    UNKNOWN_ALGORITHM,
+    NOT_PACKAGED,
+    PASSWORD_AND_FACTOR,
+    CA_OPTIONS,
+    CA_AND_HARDWARE,
+    REVOKED_FILE,
+];
 /// The sections inside.
 pub const PARTS: &[Part] = &[];
 /// What became of the article.
@@ -152,6 +226,18 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
         said: "ssh-keygen -t rsa",
         became: "`ssh-keygen -t ed25519 -a 100`. RSA is taken from 3072 bits on.",
         refs: &["R34", "R35"],
+    },
+    Instruction {
+        said: "Multi-factor authentication: something you have and something you know",
+        became: "`second_factor: totp` asks for a code beside the key, and each person sets it up on the machine at the first login; \
+                 `second_factor: security-key` takes only keys of hardware, which have asked for their PIN.",
+        refs: &["R41"],
+    },
+    Instruction {
+        said: "Use sftp and scp instead of ftp",
+        became: "They are open by default, and `sftp: false` shuts them. What leads on to other ports, X11 and key agents are shut by \
+                 default: `tcp_forwarding`, `x11_forwarding`, `agent_forwarding`.",
+        refs: &["R45"],
     },
     Instruction {
         said: "PasswordAuthentication no",
@@ -174,29 +260,10 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[
 ];
 
 const DROP_IN: &str = "00-hardtack.conf";
-
-/// One directive and what proves it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Directive {
-    keyword: &'static str,
-    /// The words after it.
-    words: Vec<String>,
-    #[serde(skip)]
-    refs: &'static [&'static str],
-    #[serde(skip)]
-    statement: &'static str,
-}
-
-impl Directive {
-    /// What `sshd -T` says for it, a line each: of a list of people, one line for each of them.
-    fn effective(&self) -> Vec<String> {
-        if matches!(self.keyword, "AllowUsers" | "AllowGroups") {
-            self.words.clone()
-        } else {
-            vec![self.words.join(" ")]
-        }
-    }
-}
+/// What sshd knows of certificates.
+const CERTIFICATES: &str = "/etc/hardtack/ssh";
+/// What starts for whoever logs in where a code is asked for.
+const ENROL: &str = "/usr/local/lib/hardtack/enrol";
 
 /// Somebody who is to come in, as the machine looks for them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -210,109 +277,31 @@ struct Way {
 }
 
 impl Ssh {
-    // The order is that of the file; each is proved by `sshd -T`.
-    fn directives(&self, facts: &Facts) -> Result<Vec<Directive>, Unknown> {
-        let version = facts.version("openssh")?;
-        let since = |major: u32, minor: u32| version >= vec![major, minor];
-        let mut all = Vec::new();
-        let mut say = |keyword, words: &[&str], refs, statement| {
-            all.push(Directive { keyword, words: words.iter().map(|w| (*w).to_owned()).collect(), refs, statement });
+    // What sshd reads at each login: authorities, what is revoked, and who is whom.
+    fn certificates(&self, stage: Stage, plan: &mut Plan) -> Result<(), Trouble> {
+        #[derive(Serialize)]
+        struct Lines {
+            lines: Vec<String>,
+        }
+        let authorities = self.user_ca.iter().map(|key| key.as_str().to_owned()).collect();
+        let files = self.revoked.iter().filter_map(|file| plan.inputs.get(file.as_str()));
+        // With options before one of them sshd takes no key at all.
+        let revoked = files.flat_map(|bytes| keys_of(bytes).0).map(|key| key.bare().to_owned()).collect();
+        let mut draw = |name: &str, template, lines| {
+            plan.draw("ssh", stage, &format!("{CERTIFICATES}/{name}"), 0o644, template, &Lines { lines })
         };
-        let yes_no = |on: bool| if on { "yes" } else { "no" };
-        say(
-            "Port",
-            &[&self.port.0.to_string()],
-            &["R11", "sshd_config(5)"],
-            "sshd listens on the port of the spec and on no other",
-        );
-        say(
-            "PermitRootLogin",
-            &[if *self.root_login { "prohibit-password" } else { "no" }],
-            if *self.root_login { &["R30", "dev-sec sshd-06"] } else { &["R30", "CIS 5.1.20", "dev-sec sshd-06"] },
-            "sshd treats root as the spec says",
-        );
-        say(
-            "PasswordAuthentication",
-            &[yes_no(*self.password_login)],
-            if *self.password_login { &["R39"] } else { &["R39", "dev-sec sshd-27"] },
-            "sshd takes passwords only where the spec says so",
-        );
-        // PAM would ask for the same password under this name (R39).
-        say(
-            "KbdInteractiveAuthentication",
-            &["no"],
-            &["R39", "dev-sec sshd-29", "sshd_config(5)"],
-            "sshd does not ask for passwords by way of PAM",
-        );
-        say(
-            "PermitEmptyPasswords",
-            &["no"],
-            &["R39", "CIS 5.1.19", "dev-sec sshd-28"],
-            "sshd never takes an empty password",
-        );
-        say("PubkeyAuthentication", &["yes"], &["R34", "dev-sec sshd-22"], "sshd takes keys");
-        if !*self.password_login {
-            say("AuthenticationMethods", &["publickey"], &["R39", "sshd_config(5)"], "a key is the only way in");
+        // Where sshd is told of a file that is not there it takes no key at all.
+        draw("revoked", template!("ssh/revoked.conf"), revoked)?;
+        if self.user_ca.is_empty() {
+            return Ok(());
         }
-        let users: Vec<_> = self.allow_users.iter().map(|u| u.as_str()).collect();
-        if !users.is_empty() {
-            say("AllowUsers", &users, &["R32", "CIS 5.1.4"], "only the people of the spec may try");
+        draw("user-ca", template!("ssh/user-ca.conf"), authorities)?;
+        for (name, account) in plan.accounts.clone() {
+            let path = format!("{CERTIFICATES}/principals/{name}");
+            let lines = account.principals(&name);
+            plan.draw("ssh", stage, &path, 0o644, template!("ssh/principals.conf"), &Lines { lines })?;
         }
-        let groups: Vec<_> = self.allow_groups.iter().map(|g| g.as_str()).collect();
-        if !groups.is_empty() {
-            say("AllowGroups", &groups, &["R32", "CIS 5.1.4"], "only members of the groups of the spec may try");
-        }
-        // Explicit lists, never `+` or `-`: those mean something else in each version (R51).
-        let list = |own: Vec<&'static str>, family: Family| {
-            let all =
-                if own.is_empty() { family.of(*self.algorithms == Algorithms::Compatible, &version) } else { own };
-            all.join(",")
-        };
-        let kex = list(self.kex.iter().map(|k| k.0.as_str()).collect(), KEX);
-        let ciphers = list(self.ciphers.iter().map(|c| c.0.as_str()).collect(), CIPHERS);
-        let macs = list(self.macs.iter().map(|m| m.0.as_str()).collect(), MACS);
-        say(
-            "KexAlgorithms",
-            &[&kex],
-            &["R48", "R51", "CIS 5.1.12", "ssh-audit"],
-            "keys are exchanged by the algorithms of the spec only",
-        );
-        say(
-            "Ciphers",
-            &[&ciphers],
-            &["R49", "R51", "CIS 5.1.6", "dev-sec sshd-01", "ssh-audit"],
-            "the ciphers are those of the spec only",
-        );
-        say("MACs", &[&macs], &["R50", "R51", "ssh-audit"], "the MACs are those of the spec only");
-        say(
-            "HostKeyAlgorithms",
-            &[&HOST_KEYS.join(",")],
-            &["R48", "ssh-audit"],
-            "the machine shows itself by the algorithms of the spec only",
-        );
-        say(
-            "PubkeyAcceptedAlgorithms",
-            &[&PERSON_KEYS.join(",")],
-            &["R35", "R48"],
-            "keys are taken by the algorithms of the spec only",
-        );
-        if since(9, 1) {
-            say("RequiredRSASize", &["3072"], &["R35", "ssh-audit"], "RSA keys below 3072 bits are refused");
-        }
-        say("StrictModes", &["yes"], &["R36", "dev-sec sshd-11"], "sshd refuses key files that others can write");
-        say(
-            "PermitUserEnvironment",
-            &["no"],
-            &["CIS 5.1.21", "dev-sec sshd-17"],
-            "people cannot set sshd's environment",
-        );
-        say("X11Forwarding", &["no"], &["R29", "dev-sec sshd-42"], "X11 is not forwarded");
-        say("AllowAgentForwarding", &["no"], &["R29", "dev-sec sshd-40"], "key agents are not forwarded");
-        say("PermitTunnel", &["no"], &["R29", "dev-sec sshd-38"], "sshd makes no tunnels");
-        say("MaxAuthTries", &["4"], &["CIS 5.1.16"], "a connection has four tries");
-        say("LoginGraceTime", &["30"], &["CIS 5.1.13", "dev-sec sshd-18"], "a login takes half a minute at most");
-        say("LogLevel", &["VERBOSE"], &["CIS 5.1.14", "dev-sec sshd-13"], "the log says which key let somebody in");
-        Ok(all)
+        Ok(())
     }
 
     // Who is to come in, and what must be there for that.
@@ -341,20 +330,11 @@ impl Ssh {
     }
 }
 
-const HOST_KEYS: [&str; 3] = ["ssh-ed25519", "rsa-sha2-512", "rsa-sha2-256"];
-// Every type that `accounts` takes, so that no key of a spec is turned away here.
-const PERSON_KEYS: [&str; 8] = [
-    "ssh-ed25519",
-    "sk-ssh-ed25519@openssh.com",
-    "ecdsa-sha2-nistp256",
-    "ecdsa-sha2-nistp384",
-    "ecdsa-sha2-nistp521",
-    "sk-ecdsa-sha2-nistp256@openssh.com",
-    "rsa-sha2-512",
-    "rsa-sha2-256",
-];
-
 impl Hurdle for Ssh {
+    fn inputs(&self) -> Vec<&Spanned<InputFile>> {
+        self.revoked.iter().collect()
+    }
+
     fn lint(&self, here: Span, report: &mut Report) {
         if *self.password_login {
             report.push(PASSWORD_LOGIN.at(self.password_login.span, "sshd takes passwords"));
@@ -370,6 +350,17 @@ impl Hurdle for Ssh {
         }
         for (algorithm, span) in self.named().filter(|(algorithm, _)| !algorithm.is_modern()) {
             report.push(OLD_ALGORITHM.at(span, format!("ssh-audit warns of `{}`", algorithm.as_str())));
+        }
+        if self.factor().is_some() && *self.password_login {
+            report.push(PASSWORD_AND_FACTOR.at(self.second_factor.span, "this is asked for beside a key only"));
+        }
+        for key in self.user_ca.iter().filter(|key| key.has_options()) {
+            report.push(CA_OPTIONS.at(key.span, "options are not read here"));
+        }
+        if self.factor() == Some(Factor::SecurityKey)
+            && let Some(key) = self.user_ca.first()
+        {
+            report.push(CA_AND_HARDWARE.at(key.span, "only security keys let in, and no certificate"));
         }
         if self.port.0 > 1023 {
             report.push(
@@ -387,6 +378,7 @@ impl Hurdle for Ssh {
             drop_in: String,
             sshd: String,
             ways: Vec<Way>,
+            enrol: &'static str,
             systemd: bool,
             unit: String,
             privilege_separation: String,
@@ -399,6 +391,8 @@ impl Hurdle for Ssh {
             groups: self.allow_groups.iter().map(|g| (g.value.clone(), g.span)).collect(),
             passwords: *self.password_login,
             root: *self.root_login,
+            second_factor: self.factor(),
+            certificates: !self.user_ca.is_empty(),
         };
         let directives = self.directives(facts)?;
         // As `sshd -T` says it: in lower case, and up to 10.0 with the old name of prohibit-password.
@@ -413,6 +407,7 @@ impl Hurdle for Ssh {
             drop_in: Self::drop_in(facts)?,
             sshd: facts.path("sshd")?.to_owned(),
             ways: self.ways(plan, &logins),
+            enrol: ENROL,
             systemd: facts.systemd(),
             unit: facts.unit("sshd")?.to_owned(),
             privilege_separation: facts.path("sshd-privilege-separation")?.to_owned(),
@@ -428,6 +423,22 @@ impl Hurdle for Ssh {
         plan.guards();
         plan.command("ssh", Stage::Health, template!("ssh/health.sh"), &holes)?;
         plan.guards();
+        if !self.user_ca.is_empty() || !self.revoked.is_empty() {
+            self.certificates(stage, plan)?;
+        }
+        if self.asks_a_code()
+            && let Ok(package) = facts.package("totp")
+        {
+            plan.packages.insert(package.to_owned());
+            plan.draw("ssh", stage, ENROL, 0o755, template!("ssh/enrol.sh"), &holes)?;
+            plan.command("ssh", Stage::Apply, template!("ssh/totp.sh"), &holes)?;
+        }
+        if !*self.sftp {
+            plan.command("ssh", Stage::Apply, template!("ssh/without-sftp.sh"), &holes)?;
+        }
+        if facts.version("systemd").is_ok_and(|version| version >= vec![256]) {
+            plan.command("ssh", Stage::Apply, template!("ssh/unseen-doors.sh"), &holes)?;
+        }
         if facts.has("ssh-socket") && self.port.0 != 22 {
             // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
             plan.command(
@@ -442,7 +453,17 @@ impl Hurdle for Ssh {
         Ok(())
     }
 
-    fn settle(&self, facts: &Facts, _: &mut Plan, report: &mut Report) {
+    fn settle(&self, facts: &Facts, plan: &mut Plan, report: &mut Report) {
+        if self.asks_a_code() && facts.package("totp").is_err() {
+            let words = format!("nothing that asks for a code is packaged for {}", facts.name);
+            report.push(NOT_PACKAGED.at(self.second_factor.span, words));
+        }
+        for file in &self.revoked {
+            let faults = plan.inputs.get(file.as_str()).map(|bytes| keys_of(bytes).1).unwrap_or_default();
+            for fault in faults {
+                report.push(REVOKED_FILE.at(file.span, format!("`{}`: {fault}", shown(file.as_str()))));
+            }
+        }
         let Ok(version) = facts.version("openssh") else { return };
         for (algorithm, span) in self.named().filter(|(algorithm, _)| !algorithm.is_known_to(&version)) {
             let version: Vec<String> = version.iter().map(ToString::to_string).collect();
@@ -452,82 +473,6 @@ impl Hurdle for Ssh {
     }
 
     fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {
-        let sshd = facts.path("sshd")?;
-        let mut proofs: Vec<_> = self
-            .directives(facts)?
-            .iter()
-            .map(|d| {
-                let keyword = d.keyword.to_lowercase();
-                let check = Check::Says {
-                    command: vec![sshd.to_owned(), "-T".to_owned()],
-                    keyword: keyword.clone(),
-                    values: d.effective(),
-                };
-                Proof::new("ssh", &format!("effective-{keyword}"), d.refs, d.statement, check)
-            })
-            .collect();
-        let check = Check::File { path: Self::drop_in(facts)?, mode: "0600".into(), owner: "root:root".into() };
-        proofs.push(Proof::new(
-            "ssh",
-            "drop-in-is-roots",
-            &["CIS 5.1.1", "dev-sec sshd-05"],
-            "only root can read and change the drop-in",
-            check,
-        ));
-        let unit = facts.unit("sshd")?.to_owned();
-        let check = match facts.systemd() {
-            true => Check::Unit { unit, active: "active".into(), enabled: None },
-            false => Check::Script { script: format!("service {unit} status 2>&1\n") },
-        };
-        proofs.push(Proof::new("ssh", "running", &["R11"], "sshd runs", check));
-        let attempt = |user: &str, with, succeeds| {
-            let (from, interface) = plan.ssh_from();
-            Check::Login(Login { user: user.to_owned(), port: self.port.0, with, from, interface, succeeds })
-        };
-        if !*self.root_login {
-            let statement = "root is refused, even with a key that stands in its authorized_keys";
-            proofs.push(Proof::new(
-                "ssh",
-                "root-refused",
-                &["R30", "CIS 5.1.20"],
-                statement,
-                attempt("root", Credential::ItsKey, false),
-            ));
-        }
-        for name in plan.accounts.keys() {
-            let statement = format!("a key that stands nowhere does not let {name} in");
-            proofs.push(Proof::new(
-                "ssh",
-                &format!("strangers-key-refused-for-{name}"),
-                &["R34"],
-                statement,
-                attempt(name.as_str(), Credential::StrangersKey, false),
-            ));
-            if !*self.password_login {
-                let statement = format!("the right password does not let {name} in");
-                proofs.push(Proof::new(
-                    "ssh",
-                    &format!("password-refused-for-{name}"),
-                    &["R39", "dev-sec sshd-27"],
-                    statement,
-                    attempt(name.as_str(), Credential::ItsPassword, false),
-                ));
-            } else if let (Some(account), Some(logins)) = (plan.accounts.get(name), &plan.logins)
-                && account.password.is_some()
-                && is_taken(logins, name, account)
-            {
-                // The spec wants it, so it must work.
-                let statement = format!("the right password lets {name} in");
-                let check = attempt(name.as_str(), Credential::ItsPassword, true);
-                proofs.push(Proof::new(
-                    "ssh",
-                    &format!("password-taken-for-{name}"),
-                    &["sshd_config(5)"],
-                    statement,
-                    check,
-                ));
-            }
-        }
-        Ok(proofs)
+        proofs::proofs(self, facts, plan)
     }
 }

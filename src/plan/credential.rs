@@ -20,11 +20,22 @@ impl PublicKey {
         &self.0
     }
 
+    /// The line without what limits the key.
+    #[must_use]
+    pub fn bare(&self) -> &str {
+        split_options(&self.0).map_or(self.0.as_str(), |(_, rest)| rest)
+    }
+
+    /// Whether it is of a type that only hardware has (FIDO2).
+    #[must_use]
+    pub fn is_of_hardware(&self) -> bool {
+        self.bare().starts_with("sk-")
+    }
+
     /// The part that tells one key from another: its base64 body.
     #[must_use]
     pub fn body(&self) -> &str {
-        let rest = split_options(&self.0).map_or(self.0.as_str(), |(_, rest)| rest);
-        rest.split_whitespace().nth(1).unwrap_or_default()
+        self.bare().split_whitespace().nth(1).unwrap_or_default()
     }
 
     /// An option of the line, without quotes; an empty text for one without a value.
@@ -41,8 +52,7 @@ impl PublicKey {
     /// What a person tells it by: its type, the end of its body, and its comment.
     #[must_use]
     pub fn label(&self) -> String {
-        let rest = split_options(&self.0).map_or(self.0.as_str(), |(_, rest)| rest);
-        let mut words = rest.splitn(3, ' ');
+        let mut words = self.bare().splitn(3, ' ');
         let (kind, body) = (words.next().unwrap_or_default(), self.body());
         let end = body.get(body.len().saturating_sub(8)..).unwrap_or_default();
         let comment = words.nth(1).map(|c| format!(" {}", shown(c))).unwrap_or_default();
@@ -54,6 +64,27 @@ impl PublicKey {
     pub fn has_options(&self) -> bool {
         split_options(&self.0).is_ok_and(|(options, _)| !options.is_empty())
     }
+}
+
+/// The keys of a file, one a line, and what is wrong with it. What begins with `#` is a comment.
+#[must_use]
+pub fn keys_of(bytes: &[u8]) -> (Vec<PublicKey>, Vec<String>) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return (Vec::new(), vec!["this is not UTF-8 text".to_owned()]) };
+    let (mut keys, mut faults) = (Vec::new(), Vec::new());
+    for (number, line) in (1..).zip(text.lines()) {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        match PublicKey::from_text(line) {
+            Ok(key) => keys.push(key),
+            Err(fault) => faults.push(format!("line {number}: {}", fault.message)),
+        }
+    }
+    if keys.is_empty() && faults.is_empty() {
+        faults.push("there is no key in it".to_owned());
+    }
+    (keys, faults)
 }
 
 // authorized_keys options of sshd(8), OpenSSH 10.0; those that take a value end with `=`.

@@ -17,9 +17,10 @@ use crate::template;
 use crate::template::{Template, TemplateFault, render};
 use credential::{PasswordHash, PublicKey};
 pub use filter::{Exit, Filter, Metadata, Open, Unmatched};
-use name::{GroupName, HostName, KernelArgument, SysctlKey, SysctlValue, UserName};
+use name::{GroupName, HostName, KernelArgument, Principal, SysctlKey, SysctlValue, UserName};
 use net::{Cidr, Ports, Protocol};
-use proof::{Proof, Sudo};
+use proof::{Code, Credential, Door, Login, Proof, Sudo};
+use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -126,8 +127,21 @@ pub struct Account {
     pub sudo: Sudo,
     /// Groups beside its own.
     pub groups: Vec<GroupName>,
+    /// Names in certificates that let it in; none is its own.
+    pub principals: Vec<Principal>,
     /// Where it was asked for.
     pub span: Option<Span>,
+}
+
+impl Account {
+    /// Names in certificates that let it in; `name` is its own.
+    #[must_use]
+    pub fn principals(&self, name: &UserName) -> Vec<String> {
+        if self.principals.is_empty() {
+            return vec![name.to_string()];
+        }
+        self.principals.iter().map(ToString::to_string).collect()
+    }
 }
 
 /// What sshd lets in.
@@ -145,6 +159,20 @@ pub struct Logins {
     pub passwords: bool,
     /// Whether root may log in, with a key.
     pub root: bool,
+    /// What is asked for beside the key.
+    pub second_factor: Option<Factor>,
+    /// Whether certificates let in.
+    pub certificates: bool,
+}
+
+/// What is asked for beside a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Factor {
+    /// A code by time (RFC 6238).
+    Code,
+    /// That the key is one of hardware (FIDO2), and has asked for its PIN.
+    SecurityKey,
 }
 
 /// Whom a machine that is not healthy lets in.
@@ -357,6 +385,24 @@ impl Plan {
         let Some(open) = open else { return (None, None) };
         let from = open.from.iter().find(|net| net.is_ipv4()).or(open.from.first()).copied();
         (from, open.interface.clone())
+    }
+
+    /// A login that must succeed or must not; none where nothing says what sshd does. One with the account's key that must succeed has
+    /// what is asked for beside it.
+    #[must_use]
+    pub fn login(&self, user: &str, with: Credential, succeeds: bool) -> Option<Login> {
+        let logins = self.logins.as_ref()?;
+        let (from, interface) = self.ssh_from();
+        let by_code = logins.second_factor == Some(Factor::Code) && with != Credential::ItsPassword;
+        let code = (by_code && succeeds).then_some(Code::Right);
+        let with = match (logins.second_factor, with) {
+            (Some(Factor::SecurityKey), Credential::ItsKey) if succeeds => {
+                Credential::ItsSecurityKey { verified: true }
+            }
+            (_, with) => with,
+        };
+        let (user, port, door) = (user.to_owned(), logins.port, Door::Shell);
+        Some(Login { user, port, with, code, door, from, interface, succeeds })
     }
 
     /// Closes the plan: nothing is asked for any more. Judges what belongs to no single hurdle.

@@ -54,6 +54,11 @@ name! {
 }
 
 name! {
+    /// A name that a certificate carries for whom it lets in: letters, digits and `._@:+-`, at most 64 characters.
+    Principal
+}
+
+name! {
     /// A file on the desk, as seen from the spec's folder.
     InputFile
 }
@@ -67,6 +72,18 @@ impl FromText for InputFile {
         }
         Err(Fault::new(format!("`{}` is not the name of a file", shown(text)))
             .help("write it as seen from the spec's folder: lists/drop.txt"))
+    }
+}
+
+impl FromText for Principal {
+    const WHAT: &'static str = "a principal";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._@:+-".contains(&b));
+        if good && (1..=64).contains(&text.len()) && !text.starts_with('-') {
+            return Ok(Principal(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a principal", shown(text)))
+            .help("write the name that `ssh-keygen -n` put into the certificate: letters, digits and `._@:+-`"))
     }
 }
 

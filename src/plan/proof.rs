@@ -102,6 +102,8 @@ pub enum Check {
     },
     /// A login by the OpenSSH client.
     Login(Login),
+    /// The algorithms that sshd offers to whoever connects.
+    Offers(Offers),
     /// A packet on the wire, to a port where something surely listens.
     Wire(Knock),
     /// Every port there is, from one address: what is declared and nothing else.
@@ -160,6 +162,12 @@ pub struct Login {
     pub port: u16,
     /// What it tries to get in with.
     pub with: Credential,
+    /// Where a second factor is asked for: what of that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub code: Option<Code>,
+    /// What it wants when it is in.
+    #[serde(default, skip_serializing_if = "Door::is_shell")]
+    pub door: Door,
     /// A network that the firewall lets in; none is anywhere. Each attempt comes from another address of it, since sshd
     /// makes an address wait that has failed before (PerSourcePenalties).
     pub from: Option<Cidr>,
@@ -171,7 +179,7 @@ pub struct Login {
 }
 
 /// What a login attempt offers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Credential {
     /// A key that stands in the account's authorized_keys: the prober puts its own there, beside the others, for the attempt.
@@ -180,6 +188,89 @@ pub enum Credential {
     StrangersKey,
     /// The account's right password: the prober sets one for the attempt, and sets the old hash back.
     ItsPassword,
+    /// A security key (FIDO2) that stands in the account's authorized_keys, as [`Credential::ItsKey`]; and whether the person was asked for
+    /// the PIN by it, and not only for a touch.
+    ItsSecurityKey {
+        /// The PIN was right.
+        verified: bool,
+    },
+    /// A certificate: the prober adds an authority of its own to those of the spec for the attempt.
+    Certificate(Certificate),
+}
+
+/// A certificate of a user's key (ssh-keygen(1), CERTIFICATES).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certificate {
+    /// Whom it names.
+    pub principal: String,
+    /// What is wrong with it beside that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+}
+
+/// What is wrong with a certificate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Fault {
+    /// Its time is over.
+    Expired,
+    /// Its key stands among those that are revoked: the prober adds it there for the attempt.
+    Revoked,
+    /// An authority that nobody knows has signed it.
+    StrangersAuthority,
+}
+
+/// What of a second factor: a code by time (RFC 6238).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Code {
+    /// The account has none yet.
+    NotSetUp,
+    /// The account has one, which the prober sets up for the attempt, and no code is given.
+    NotGiven,
+    /// A code that is none of this hour.
+    Wrong,
+    /// The right one.
+    Right,
+}
+
+/// What a login wants when it is in.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Door {
+    /// To run a command.
+    #[default]
+    Shell,
+    /// To send files.
+    Sftp,
+    /// To be led on to a port of TCP, on the machine or beyond it.
+    Tcp,
+}
+
+impl Door {
+    fn is_shell(&self) -> bool {
+        *self == Door::Shell
+    }
+}
+
+/// The algorithms that sshd offers, each list in its order.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Offers {
+    /// The port of sshd.
+    pub port: u16,
+    /// A network that the firewall lets in; none is anywhere.
+    pub from: Option<Cidr>,
+    /// The interface that it is asked on; none is one that no rule names.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub interface: Option<String>,
+    /// Key exchanges.
+    pub kex: Vec<String>,
+    /// By which the machine shows itself.
+    pub host_keys: Vec<String>,
+    /// Ciphers, the same both ways.
+    pub ciphers: Vec<String>,
+    /// MACs, the same both ways.
+    pub macs: Vec<String>,
 }
 
 /// A packet that knocks on the machine, and what must come back.
@@ -416,6 +507,7 @@ impl Check {
             | Check::Sweep(_)
             | Check::Burst(_)
             | Check::Echo(_)
+            | Check::Offers(_)
             | Check::Outbound(_)
             | Check::Refresh(_)
             | Check::WithoutIpv6(_)
@@ -453,6 +545,7 @@ impl Check {
             | Check::Burst(Burst { interface, .. })
             | Check::Echo(Echo { interface, .. })
             | Check::WithoutIpv6(WithoutIpv6 { interface })
+            | Check::Offers(Offers { interface, .. })
             | Check::Login(Login { interface, .. }) => interface.as_deref(),
             _ => None,
         }

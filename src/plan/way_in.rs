@@ -7,7 +7,7 @@ use super::credential::PublicKey;
 use super::name::UserName;
 use super::net::{Cidr, Protocol};
 use super::proof::Sudo;
-use super::{Account, Logins, Plan};
+use super::{Account, Factor, Logins, Plan};
 use crate::report::FromText;
 use serde::Serialize;
 
@@ -32,6 +32,8 @@ impl Door {
 pub enum With {
     /// A key, by its label.
     Key(String),
+    /// A certificate of an authority of the spec, for one of these names.
+    Certificate(Vec<String>),
     /// The account's password.
     Password,
 }
@@ -47,6 +49,9 @@ pub struct WayIn {
     pub port: u16,
     /// With what.
     pub with: With,
+    /// What is asked for as well.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub second_factor: Option<Factor>,
     /// What sudo lets them do then.
     pub sudo: Sudo,
 }
@@ -69,10 +74,14 @@ pub fn through(doors: &[Door], plan: &Plan, logins: &Logins) -> Vec<WayIn> {
                 door: door.clone(),
                 port: logins.port,
                 with,
+                second_factor: logins.second_factor,
                 sudo: account.sudo,
             };
-            let keys = account.keys.iter().filter(|key| useless(key, door).is_none());
+            let keys = account.keys.iter().filter(|key| useless(key, door, logins).is_none());
             all.extend(keys.map(|key| way(With::Key(key.label()))));
+            if logins.certificates {
+                all.push(way(With::Certificate(account.principals(name))));
+            }
             if logins.passwords && account.password.is_some() {
                 all.push(way(With::Password));
             }
@@ -98,27 +107,28 @@ pub fn obstacle(doors: &[Door], logins: &Logins, name: &UserName, account: &Acco
     if let Some(list) = barred(logins, name, account) {
         return plain(format!("is not let in by `{list}`"));
     }
-    let passwords = logins.passwords && account.password.is_some();
-    let lets_in = |key: &PublicKey| doors.iter().any(|door| useless(key, door).is_none());
+    let passwords = logins.certificates || (logins.passwords && account.password.is_some());
+    let lets_in = |key: &PublicKey| doors.iter().any(|door| useless(key, door, logins).is_none());
     if passwords || account.keys.iter().any(lets_in) {
         return None;
     }
-    let why = |key| useless(key, doors.first()?).map(|why| (key, why));
+    let why = |key| useless(key, doors.first()?, logins).map(|why| (key, why));
     // What nobody can have meant is said first.
     match account.keys.iter().filter_map(why).min_by_key(|(_, why)| *why != Useless::Elsewhere) {
         Some((key, why)) => {
             let words = format!("has no key that lets in: {} {}", key.label(), why.words());
-            Some(Obstacle { words, meant: why != Useless::Elsewhere })
+            Some(Obstacle { words, meant: matches!(why, Useless::Signs | Useless::Command) })
         }
         None if account.password.is_some() => plain("has no key, and sshd takes no passwords".to_owned()),
         None => plain("has neither a key nor a password".to_owned()),
     }
 }
 
-/// Whether sshd takes an account that knocks with something that it takes: both lists let it through, and it has a key or a password.
+/// Whether sshd takes an account that knocks with something that it takes: both lists let it through, and it has a key, a certificate or a
+/// password.
 #[must_use]
 pub fn is_taken(logins: &Logins, name: &UserName, account: &Account) -> bool {
-    let has = !account.keys.is_empty() || (logins.passwords && account.password.is_some());
+    let has = !account.keys.is_empty() || logins.certificates || (logins.passwords && account.password.is_some());
     has && barred(logins, name, account).is_none()
 }
 
@@ -164,6 +174,7 @@ fn barred(logins: &Logins, name: &UserName, account: &Account) -> Option<&'stati
 /// Why a key is no way in (sshd(8), AUTHORIZED_KEYS FILE FORMAT).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Useless {
+    Soft,
     Signs,
     Command,
     Elsewhere,
@@ -173,6 +184,7 @@ impl Useless {
     // They follow the key.
     fn words(self) -> &'static str {
         match self {
+            Useless::Soft => "is no security key, and sshd takes no other",
             Useless::Signs => "signs certificates, and is no key itself",
             Useless::Command => "runs one command, and gives no shell",
             Useless::Elsewhere => "is taken only from where the `firewall` lets nobody in",
@@ -182,12 +194,14 @@ impl Useless {
 
 /// Whether a key that sshd knows gives a shell to whoever comes through this door.
 #[must_use]
-pub fn lets_in(key: &PublicKey, door: &Door) -> bool {
-    useless(key, door).is_none()
+pub fn lets_in(key: &PublicKey, door: &Door, logins: &Logins) -> bool {
+    useless(key, door, logins).is_none()
 }
 
-fn useless(key: &PublicKey, door: &Door) -> Option<Useless> {
-    if key.option("cert-authority").is_some() {
+fn useless(key: &PublicKey, door: &Door, logins: &Logins) -> Option<Useless> {
+    if logins.second_factor == Some(Factor::SecurityKey) && !key.is_of_hardware() {
+        Some(Useless::Soft)
+    } else if key.option("cert-authority").is_some() {
         Some(Useless::Signs)
     } else if key.option("command").is_some() {
         Some(Useless::Command)
@@ -226,7 +240,13 @@ pub fn steps(way: &WayIn, host: &str) -> Vec<String> {
     let on = way.door.interface.as_ref().map(|name| format!(", on {name}")).unwrap_or_default();
     let with = match &way.with {
         With::Key(label) => format!("the key {label}"),
+        With::Certificate(names) => format!("a certificate of a `user_ca` for {}", names.join(" or ")),
         With::Password => "the account's password".to_owned(),
+    };
+    let code = match way.second_factor {
+        None => "",
+        Some(Factor::Code) => ", and a code, which is set up at the first login",
+        Some(Factor::SecurityKey) => ", and its PIN",
     };
     let root = match way.sudo {
         Sudo::Nothing => "sudo does nothing: this way ends here".to_owned(),
@@ -236,7 +256,7 @@ pub fn steps(way: &WayIn, host: &str) -> Vec<String> {
     let port = if way.port == 22 { String::new() } else { format!("-p {} ", way.port) };
     vec![
         format!("from {from}{on}, at {}/tcp, from the first moment on", way.port),
-        format!("ssh {port}{}@{host}, with {with}", way.user),
+        format!("ssh {port}{}@{host}, with {with}{code}", way.user),
         root,
     ]
 }
@@ -275,11 +295,24 @@ mod tests {
         const BODY: &str =
             "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5 alice@laptop";
         let anywhere = Door { from: Vec::new(), interface: None };
-        let why = |options: &str| useless(&PublicKey::from_text(&format!("{options}{BODY}")).unwrap(), &anywhere);
+        let mut logins = Logins {
+            port: 22,
+            span: None,
+            users: Vec::new(),
+            groups: Vec::new(),
+            passwords: false,
+            root: false,
+            second_factor: None,
+            certificates: false,
+        };
+        let key = |options: &str| PublicKey::from_text(&format!("{options}{BODY}")).unwrap();
+        let why = |options: &str| useless(&key(options), &anywhere, &logins);
         assert_eq!(why(""), None);
         assert_eq!(why("no-agent-forwarding,from=\"192.0.2.0/24\" "), None);
         assert_eq!(why("cert-authority "), Some(Useless::Signs));
         assert_eq!(why("restrict,command=\"/bin/backup \\\"x\\\", y\" "), Some(Useless::Command));
+        logins.second_factor = Some(Factor::SecurityKey);
+        assert_eq!(useless(&key(""), &anywhere, &logins), Some(Useless::Soft));
         let key = PublicKey::from_text(&format!("command=\"say \\\"x\\\", y\" {BODY}")).unwrap();
         assert_eq!(key.option("COMMAND").as_deref(), Some("say \"x\", y"));
         assert_eq!(key.label(), "ssh-ed25519 …K3J5m0q5 alice@laptop");

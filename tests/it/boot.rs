@@ -4,6 +4,7 @@
 //! proofs, and the wire does not need a login.
 
 mod lists;
+mod logins;
 mod machine;
 mod rescue;
 mod several;
@@ -288,6 +289,7 @@ fn a_flipped_directive_and_a_dropped_policy_are_seen() {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn a_rule_left_out_and_a_drop_in_that_sorts_first_are_seen() {
     let outcome = judged(&|plan| {
         let path = "/etc/hardtack/firewall/rules.v4";
@@ -394,6 +396,7 @@ fn a_machine_of_scripts_holds_on_debian_12_sysvinit() {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn links_that_wait_for_ipv6_where_it_is_off_are_seen() {
     let broken = Broken::of("ipv6-off.yaml", &|plan| {
         let text = &mut plan.files.get_mut("/usr/local/lib/hardtack/ipv6-off").unwrap().text;

@@ -29,14 +29,17 @@ fn whole() -> Value {
     json!({
         "hardtack": 1, "name": "web01", "image": "debian-12",
         "hurdles": {
-            "accounts": { "root": "locked", "people": [
+            "accounts": { "root": "locked", "emergency_console": "root-shell", "su_group": "adm", "people": [
                 { "name": "ines", "keys": [format!("from=\"10.0.0.0/8\",no-pty {KEY} ines@laptop")],
-                  "sudo": "with-password", "password_hash": HASH, "groups": ["adm"] },
+                  "sudo": "with-password", "password_hash": HASH, "groups": ["adm"], "principals": ["ines", "on-call"] },
                 { "name": "joris", "keys": [format!("{OTHER_KEY} joris")], "keys_from": [root().join("tests/lists/team.pub")], "groups": ["systemd-journal"] },
             ]},
             "ssh": { "port": 222, "root_login": false, "password_login": false, "allow_users": ["ines", "joris"],
                 "allow_groups": ["adm"], "second_factor": "none", "algorithms": "modern",
-                "kex": ["curve25519-sha256"], "ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-512-etm@openssh.com"] },
+                "kex": ["curve25519-sha256"], "ciphers": ["aes256-ctr"], "macs": ["hmac-sha2-512-etm@openssh.com"], "user_ca": [format!("{OTHER_KEY} ca")],
+                "revoked": [root().join("tests/lists/team.pub")], "sftp": false, "tcp_forwarding": true, "agent_forwarding": false,
+                "x11_forwarding": false },
+            "passwords": { "min_length": 14, "min_classes": 3, "remember": 24, "lock_after": 5, "unlock_after": 900 },
             "sysctl": { "baseline": "sound", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
             "kernel": { "arguments": ["init_on_free=1", "slab_nomerge"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
@@ -240,11 +243,25 @@ fn judge_user_data(case: &Case, read: &Value, plain: &Value, about: &str) {
     }
     let fixed = |v: &Value| {
         let files = v["write_files"].as_array().unwrap();
-        files.iter().map(|f| json!([f["path"], f["owner"], f["permissions"]])).collect::<Vec<_>>()
+        let path = |f: &Value| own(case, f["path"].as_str().unwrap());
+        files.iter().map(|f| json!([path(f), f["owner"], f["permissions"]]).to_string()).collect::<BTreeSet<_>>()
     };
     assert_eq!(fixed(read), fixed(plain), "{about}");
     let script = |v: &Value| v["bootcmd"][0].as_str().unwrap().lines().count();
     assert_eq!(script(read), script(plain), "{about}: bootcmd");
+}
+
+/// As the types write it: blanks of a kernel parameter are one.
+fn as_written(case: &Case) -> String {
+    case.value.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+/// Some files are called after whom they are of.
+fn own(case: &Case, name: &str) -> String {
+    match case.place.as_str() {
+        "every ines" => name.replace(&format!("/{}", as_written(case)), "/ines"),
+        _ => name.to_owned(),
+    }
 }
 
 /// The same files, with as many lines; a line that is another one has the value in it, or a digest.
@@ -257,17 +274,11 @@ fn judge_rootfs(
     scripts: &mut BTreeSet<String>,
     drop_ins: &mut BTreeSet<String>,
 ) {
-    // As the types write it: blanks of a kernel parameter are one.
-    let value = case.value.split_whitespace().collect::<Vec<_>>().join(" ");
-    // Some files are called after whom they are of.
-    let own = |name: &str| match case.place.as_str() {
-        "every ines" => name.replace(&format!("/{value}"), "/ines"),
-        _ => name.to_owned(),
-    };
-    let names = |tree: &Tree| tree.iter().map(|(name, _)| own(name)).collect::<BTreeSet<_>>();
+    let value = as_written(case);
+    let names = |tree: &Tree| tree.iter().map(|(name, _)| own(case, name)).collect::<BTreeSet<_>>();
     assert_eq!(names(tree), names(plain), "{about}");
     for (name, entry) in tree.iter().filter(|(name, _)| name.starts_with("rootfs/")) {
-        let before = plain.get(&own(name)).unwrap();
+        let before = plain.get(&own(case, name)).unwrap();
         if entry.data == before.data {
             continue;
         }

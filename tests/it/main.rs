@@ -2,6 +2,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests run the real tools and read their own environment")]
 #![allow(unreachable_pub, reason = "modules of one binary")]
 
+mod algorithms;
 mod archive;
 mod blocklist;
 mod boot;

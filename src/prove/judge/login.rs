@@ -1,120 +1,21 @@
 //! Proofs seen by logging in: the real OpenSSH client, through the machine's own network, each try from another address.
 
+use super::agent::Agent;
+use super::keyring::Keyring;
 use crate::plan::net::Cidr;
-use crate::plan::proof::{Credential, Login};
+use crate::plan::proof::{Credential, Door, Login};
 use crate::prove::process::Program;
 use crate::prove::qemu::{Budget, Meter};
 use crate::prove::verdict::Judgement;
 use crate::prove::wire::Lan;
 use anyhow::{Context, Result};
-use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// What one login may cost the machine. One takes about four CPU seconds under emulation.
 const COST: Budget = Budget::cpu_seconds(90).idle(Duration::from_secs(60));
 
-/// What the prober logs in with: made for this run, and thrown away with it.
-#[derive(Debug)]
-pub struct Keyring {
-    folder: PathBuf,
-    /// The public half of the key that is put beside a person's own.
-    pub public: String,
-    password: String,
-    nonce: String,
-}
-
-impl Keyring {
-    /// Makes two keys and a password in a folder that only we can read. `nonce` is this run's own secret.
-    ///
-    /// # Errors
-    /// ssh-keygen is missing or fails.
-    pub fn new(folder: &Path, nonce: &str) -> Result<Self> {
-        for name in ["prober", "stranger"] {
-            Program::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-C", "hardtack-prober", "-f"])
-                .arg(folder.join(name))
-                .output()?;
-        }
-        let public = std::fs::read_to_string(folder.join("prober.pub"))
-            .context("could not read the prober's key")?
-            .trim()
-            .to_owned();
-        let keyring = Keyring {
-            folder: folder.to_owned(),
-            public,
-            password: format!("Pw-{nonce}"),
-            nonce: format!("HARDTACK-{nonce}"),
-        };
-        // The client asks a program for the password, since there is no terminal.
-        keyring.write("askpass", &format!("#!/bin/sh\necho '{}'\n", keyring.password), 0o700)?;
-        Ok(keyring)
-    }
-
-    fn write(&self, name: &str, text: &str, mode: u32) -> Result<()> {
-        use std::os::unix::fs::PermissionsExt;
-        let path = self.folder.join(name);
-        std::fs::write(&path, text).with_context(|| format!("could not write {}", path.display()))?;
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode))
-            .with_context(|| format!("could not set the mode of {}", path.display()))
-    }
-}
-
-/// Where sshd looks when the machine's dead-man's switch has fired.
-const RESCUE: &str = "/etc/hardtack/rescue/keys";
-
-/// A script that gives the accounts what these logins offer, and says the machine's host keys. `create` makes accounts
-/// that are not there: on the bare image, so that a refusal is judged by sshd's settings and not by a missing name.
-#[must_use]
-pub fn arrange(logins: &[&Login], keyring: &Keyring, create: bool) -> String {
-    let users =
-        |with: Credential| logins.iter().filter(|l| l.with == with).map(|l| l.user.as_str()).collect::<BTreeSet<_>>();
-    let all: BTreeSet<_> = logins.iter().map(|l| l.user.as_str()).collect();
-    // Names are UserNames, the key and the password are ours: none has a character that the shell reads.
-    let mut script = String::from("d=/run/hardtack-prove; mkdir -p -m 700 $d\n");
-    if create {
-        for user in &all {
-            script.push_str(&format!("getent passwd {user} >/dev/null || useradd -m -s /bin/bash {user}\n"));
-        }
-    }
-    for user in users(Credential::ItsKey) {
-        script.push_str(&format!(
-            "if u={user}; h=$(getent passwd $u); then h=$(echo \"$h\" | cut -d: -f6); g=$(id -gn $u)\n\
-             [ -d \"$h/.ssh\" ] || install -d -m 700 -o $u -g $g \"$h/.ssh\"\n\
-             k=\"$h/.ssh/authorized_keys\"; [ ! -e \"$k\" ] || [ -e $d/$u.keys ] || cp -p \"$k\" $d/$u.keys\n\
-             printf '\\n%s\\n' '{}' >>\"$k\"; chown $u:$g \"$k\"; chmod 600 \"$k\"\n\
-             [ ! -e /var/lib/hardtack/rescued ] || {{ printf '%s\\n' '{}' >>{RESCUE}/$u; chmod 644 {RESCUE}/$u; }}; fi\n",
-            keyring.public, keyring.public
-        ));
-    }
-    for user in users(Credential::ItsPassword) {
-        script.push_str(&format!(
-            "if getent shadow {user} >/dev/null; then [ -e $d/{user}.hash ] || getent shadow {user} | cut -d: -f2 >$d/{user}.hash\n\
-             printf '%s:%s\\n' {user} '{}' | chpasswd; fi\n",
-            keyring.password
-        ));
-    }
-    script.push_str("cat /etc/ssh/ssh_host_*_key.pub\n");
-    script
-}
-
-/// A script that takes away again what [`arrange`] gave.
-#[must_use]
-pub fn restore(logins: &[&Login]) -> String {
-    let mut script = String::from("d=/run/hardtack-prove\n");
-    for user in logins.iter().map(|l| l.user.as_str()).collect::<BTreeSet<_>>() {
-        script.push_str(&format!(
-            "if u={user}; h=$(getent passwd $u); then h=$(echo \"$h\" | cut -d: -f6); k=\"$h/.ssh/authorized_keys\"\n\
-             if [ -e $d/$u.keys ]; then cp -p $d/$u.keys \"$k\"; elif [ -e \"$k\" ]; then sed -i -e '/hardtack-prober$/d' -e '/^$/d' \"$k\"; fi\n\
-             [ ! -e {RESCUE}/$u ] || sed -i '/hardtack-prober$/d' {RESCUE}/$u\n\
-             if [ -e $d/$u.hash ]; then usermod -p \"$(cat $d/$u.hash)\" $u; fi; rm -f $d/$u.keys $d/$u.hash; fi\n"
-        ));
-    }
-    script
-}
-
-/// Tries one login. `number` tells one try from another, and so its address; `hosts` is what [`arrange`] printed.
+/// Tries one login. `number` tells one try from another, and so its address; `hosts` is what [`Keyring::arrange`] printed.
 ///
 /// # Errors
 /// The client could not be run. What the machine does is a judgement, not an error.
@@ -139,6 +40,12 @@ pub fn attempt(
         .collect();
     keyring.write("known_hosts", &known, 0o600)?;
     let option = |text: &str| ["-o".to_owned(), text.to_owned()];
+    // Whatever it is asked, a program answers, since there is no terminal.
+    keyring.write("askpass", &format!("#!/bin/sh\necho '{}'\n", keyring.answer(login)?), 0o700)?;
+    let agent = match login.with {
+        Credential::ItsSecurityKey { verified } => Some(Agent::start(&keyring.security, verified, &keyring.folder)?),
+        _ => None,
+    };
     let mut ssh = Program::new("ssh")
         .args(["-F", "none", "-T", "-p"])
         .arg(bridge.local.port().to_string())
@@ -147,25 +54,33 @@ pub fn attempt(
         .args(option("GlobalKnownHostsFile=none"))
         .args(option("StrictHostKeyChecking=yes"))
         .args(option("IdentitiesOnly=yes"))
-        .args(option("IdentityAgent=none"))
+        .args(option(&format!(
+            "IdentityAgent={}",
+            agent.as_ref().map_or("none".into(), |a| a.socket.to_string_lossy())
+        )))
         .args(option("NumberOfPasswordPrompts=1"))
-        .args(option("LogLevel=INFO"));
-    ssh = match login.with {
-        Credential::ItsKey => {
-            ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("prober"))
-        }
-        Credential::StrangersKey => {
-            ssh.args(option("PreferredAuthentications=publickey")).arg("-i").arg(keyring.folder.join("stranger"))
-        }
-        Credential::ItsPassword => ssh
+        .args(option("LogLevel=INFO"))
+        .environment("SSH_ASKPASS", keyring.folder.join("askpass"))
+        .environment("SSH_ASKPASS_REQUIRE", "force");
+    ssh = match keyring.identity(login, number)? {
+        // With a password, the second half of a key that is good would let in as well.
+        None => ssh
             .args(option("PreferredAuthentications=password,keyboard-interactive"))
-            .args(option("PubkeyAuthentication=no"))
-            .environment("SSH_ASKPASS", keyring.folder.join("askpass"))
-            .environment("SSH_ASKPASS_REQUIRE", "force"),
+            .args(option("PubkeyAuthentication=no")),
+        Some(key) => {
+            let more = if login.code.is_some() { ",keyboard-interactive" } else { "" };
+            ssh.args(option(&format!("PreferredAuthentications=publickey{more}"))).arg("-i").arg(key)
+        }
+    };
+    let target = format!("{}@{}", login.user, bridge.local.ip());
+    ssh = match login.door {
+        Door::Shell => ssh.arg(target).arg(format!("echo {}", keyring.nonce)),
+        Door::Sftp => ssh.arg("-s").arg(target).arg("sftp"),
+        // Back to sshd itself, which says its name to whoever comes.
+        Door::Tcp => ssh.arg("-W").arg(format!("127.0.0.1:{}", login.port)).arg(target),
     };
     let log = keyring.folder.join(format!("ssh-{number}.log"));
-    let mut running =
-        ssh.arg(format!("{}@{}", login.user, bridge.local.ip())).arg(format!("echo {}", keyring.nonce)).start(&log)?;
+    let mut running = ssh.start(&log)?;
     let mut deadline = COST.start(meter);
     let status = loop {
         if let Some(status) = running.wait(Duration::from_millis(200))? {
@@ -176,19 +91,40 @@ pub fn attempt(
         }
     };
     let text = String::from_utf8_lossy(&std::fs::read(&log).unwrap_or_default()).into_owned();
-    let judgement = judge(login, status.success() && text.lines().any(|l| l == keyring.nonce), &text, source);
+    let inside = match login.door {
+        Door::Shell => status.success() && text.lines().any(|l| l == keyring.nonce),
+        Door::Sftp => status.success(),
+        Door::Tcp => text.lines().any(|l| l.starts_with("SSH-2.0-")),
+    };
+    let judgement = judge(login, inside, &text, source);
     Ok(Judgement { took_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX), ..judgement })
 }
+
+// What sshd itself says to whoever may not come in; of the rest, what pam_unix says by way of it, what the script says that sshd starts
+// for whoever has no second factor yet, and what sshd says of a door.
+const NO: [&str; 5] = [
+    "Permission denied (",
+    "Your account has expired",
+    "hardtack: no second factor is set up for you yet",
+    "subsystem request failed on channel",
+    "administratively prohibited",
+];
 
 // In is a word that only a shell on the machine could say; refused is what sshd itself says. All else proves nothing.
 fn judge(login: &Login, inside: bool, text: &str, source: IpAddr) -> Judgement {
     let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing").trim();
     let last = last.rsplit_once(": ").map_or(last, |(_, what)| what);
     if inside {
-        return Judgement::seen(login.succeeds, format!("{} came in from {source}", login.user));
+        let what = match login.door {
+            Door::Shell => "came in",
+            Door::Sftp => "opened sftp",
+            Door::Tcp => "was led on to another port",
+        };
+        return Judgement::seen(login.succeeds, format!("{} {what} from {source}", login.user));
     }
-    // The second is pam_unix's, which sshd passes on before it closes the connection.
-    if text.contains("Permission denied (") || text.contains("Your account has expired") {
+    // Behind a door that is shut is whoever came in as far as that; of one who did not, nothing is known of the door.
+    let at_the_door = NO[3..].iter().any(|no| text.contains(no));
+    if (login.door == Door::Shell || login.succeeds || at_the_door) && NO.iter().any(|no| text.contains(no)) {
         return Judgement::seen(!login.succeeds, format!("from {source}: {}", crate::report::shown(last)));
     }
     Judgement::unknown(format!("from {source}: {}", crate::report::shown(last)))
@@ -199,22 +135,28 @@ mod tests {
     use super::*;
     use crate::prove::verdict::Verdict::{Fails, Holds, Unknown};
 
-    #[test]
-    fn only_sshds_own_no_is_a_refusal() {
-        let login = |succeeds| Login {
+    fn login(succeeds: bool) -> Login {
+        Login {
             user: "alice".into(),
             port: 22,
             with: Credential::ItsKey,
+            code: None,
+            door: Door::Shell,
             from: None,
             interface: None,
             succeeds,
-        };
+        }
+    }
+
+    const DENIED: &str = "alice@127.0.0.1: Permission denied (publickey).\n";
+
+    #[test]
+    fn only_sshds_own_no_is_a_refusal() {
         let from = IpAddr::from([203, 0, 113, 9]);
-        let denied = "alice@127.0.0.1: Permission denied (publickey).\n";
         assert_eq!(judge(&login(true), true, "", from).verdict, Holds);
         assert_eq!(judge(&login(false), true, "", from).verdict, Fails);
-        assert_eq!(judge(&login(false), false, denied, from).verdict, Holds);
-        assert_eq!(judge(&login(true), false, denied, from).verdict, Fails);
+        assert_eq!(judge(&login(false), false, DENIED, from).verdict, Holds);
+        assert_eq!(judge(&login(true), false, DENIED, from).verdict, Fails);
         let expired =
             "Your account has expired; please contact your system administrator.\nConnection closed by 127.0.0.1\n";
         assert_eq!(judge(&login(true), false, expired, from).verdict, Fails);
@@ -228,5 +170,17 @@ mod tests {
             assert_eq!(judge(&login(false), false, broken, from).verdict, Unknown, "{broken}");
             assert_eq!(judge(&login(true), false, broken, from).verdict, Unknown, "{broken}");
         }
+    }
+
+    #[test]
+    fn a_door_is_shut_only_for_whoever_came_as_far_as_that() {
+        let from = IpAddr::from([203, 0, 113, 9]);
+        let shut = "channel 0: open failed: administratively prohibited: open failed\nstdio forwarding failed\n";
+        let door = |succeeds| Login { door: Door::Tcp, ..login(succeeds) };
+        assert_eq!(judge(&door(false), false, shut, from).verdict, Holds);
+        assert_eq!(judge(&door(false), false, DENIED, from).verdict, Unknown);
+        assert_eq!(judge(&door(true), false, DENIED, from).verdict, Fails);
+        assert_eq!(judge(&door(true), false, shut, from).verdict, Fails);
+        assert_eq!(judge(&door(false), true, "SSH-2.0-OpenSSH\n", from).verdict, Fails);
     }
 }

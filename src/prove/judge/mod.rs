@@ -1,8 +1,11 @@
 //! Judging a booted machine: from inside, by logins, from the wire.
 
+pub mod agent;
 pub mod culprit;
 pub mod inside;
+pub mod keyring;
 pub mod login;
+pub mod offers;
 pub mod refresh;
 pub mod sweep;
 pub mod window;

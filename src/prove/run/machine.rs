@@ -3,7 +3,7 @@
 use super::refresh::Internet;
 use super::{Datasource, Job, Pages, Phase, Seen};
 use crate::archive::seed;
-use crate::plan::proof::{Boot, Check, Proof, Reaction, When, Window};
+use crate::plan::proof::{Boot, Check, Login, Offers, Proof, Reaction, When, Window};
 use crate::prove::channel;
 use crate::prove::event::{Event, Which};
 use crate::prove::guest::{Error, Guest};
@@ -209,7 +209,9 @@ fn networks(cards: &[Option<String>], proofs: &[Proof]) -> Result<Vec<Network>> 
                 Check::Sweep(sweep) => drop(far.insert(sweep.source)),
                 Check::Burst(burst) => far.extend(&burst.sources),
                 Check::Echo(echo) => drop(far.insert(echo.source)),
-                Check::Login(login) => far.extend(login.from.iter().flat_map(|net| (0..LOGINS).map(|n| net.sample(n)))),
+                Check::Login(Login { from, .. }) | Check::Offers(Offers { from, .. }) => {
+                    far.extend(from.iter().flat_map(|net| (0..LOGINS).map(|n| net.sample(n))));
+                }
                 _ => {}
             }
         }

@@ -3,19 +3,20 @@
 use super::Picture;
 use super::machine::{CARDS, LOGINS, Machine, SMALL};
 use crate::plan::net::{Cidr, NEIGHBOUR6, Protocol, link4, neighbour4};
-use crate::plan::proof::{Burst, Check, Knock, Login, Outbound, Proof, Reaction, SeenFrom, Sweep};
+use crate::plan::proof::{Burst, Check, Code, Knock, Login, Offers, Outbound, Proof, Reaction, SeenFrom, Sweep};
 use crate::prove::event::Which;
 use crate::prove::judge::culprit::{self, Evidence};
-use crate::prove::judge::login::{self, Keyring};
+use crate::prove::judge::keyring::{self, Keyring};
 use crate::prove::judge::sweep::Swept;
 use crate::prove::judge::wire::{Heard, Listening};
 use crate::prove::judge::{Card, inside, place, sweep, wire};
+use crate::prove::judge::{login, offers};
 use crate::prove::qemu::{Budget, mac};
 use crate::prove::verdict::{Judgement, Verdict};
-use crate::prove::wire::{Answer, Probe, What, link_local};
-use anyhow::Result;
+use crate::prove::wire::{Answer, Lan, Probe, What, link_local};
+use anyhow::{Context, Result};
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,6 +46,15 @@ pub(super) fn of<'p, T>(proofs: &[(usize, &'p Proof)], pick: impl Fn(&'p Check) 
 fn at_its_port(burst: &Burst) -> Option<Knock> {
     let (interface, protocol, wanted) = (burst.interface.clone(), Protocol::Tcp, Reaction::Open);
     Some(Knock { source: *burst.sources.first()?, interface, protocol, port: burst.port, wanted })
+}
+
+/// How sshd is reached.
+struct Way<'a> {
+    lan: &'a Lan,
+    from: Cidr,
+    machine: IpAddr,
+    /// Tells one address of `from` from another.
+    number: u8,
 }
 
 impl Machine<'_> {
@@ -94,6 +104,7 @@ impl Machine<'_> {
             self.sweeps(now, &cards, &listening, judged, again)?;
             self.bursts(now, &cards, judged, again);
             self.without_ipv6(now, &cards, judged, again);
+            self.offers(now, judged, again)?;
             self.outbound(now, if listens { wire::HUSH } else { "" }, judged, again)?;
             self.phase(&format!("{phase}wire"));
         }
@@ -108,51 +119,78 @@ impl Machine<'_> {
         self.rounds += 1;
         std::fs::create_dir_all(&place)?;
         let keyring = Keyring::new(&place, &nonce)?;
-        let bare_port = match self.which {
-            Which::Bundle => None,
-            Which::Control => {
-                let said = self.run("sshd -T | sed -n 's/^port //Ip' | head -n 1", SMALL)?;
-                String::from_utf8_lossy(&said).trim().parse().ok()
-            }
-        };
-        for succeeds in [true, false] {
-            let round: Vec<(usize, &Login)> = logins.iter().filter(|(_, l)| l.succeeds == succeeds).copied().collect();
+        let bare_port = self.bare_port()?;
+        // An account has a second factor or it has none, so those that want it otherwise take turns.
+        let turn = |login: &Login| (!login.succeeds, login.code == Some(Code::NotSetUp));
+        for now in [(false, false), (true, true), (true, false)] {
+            let round: Vec<(usize, &Login)> = logins.iter().filter(|(_, l)| turn(l) == now).copied().collect();
             if round.is_empty() {
                 continue;
             }
             let these: Vec<&Login> = round.iter().map(|(_, l)| *l).collect();
-            let hosts = self.run(&login::arrange(&these, &keyring, !succeeds), SMALL)?;
+            let hosts = self.run(&keyring.arrange(&these, now.0), SMALL)?;
             for (at, login) in round {
                 // sshd may make an address wait that has failed (PerSourcePenalties), in an earlier round as well.
                 self.logins = self.logins.wrapping_add(1);
                 let judgement = self.login(login, bare_port, &keyring, &hosts)?;
                 self.keep(at, judgement, judged, again);
             }
-            self.run(&login::restore(&these), SMALL)?;
+            self.run(&keyring::restore(&these), SMALL)?;
         }
         Ok(())
     }
 
-    fn login(&self, login: &Login, bare_port: Option<u16>, keyring: &Keyring, hosts: &[u8]) -> Result<Judgement> {
-        let wanted = self.names.iter().position(|name| *name == login.interface);
+    // On the bare image sshd is where the image has it.
+    fn bare_port(&mut self) -> Result<Option<u16>> {
+        if self.which == Which::Bundle {
+            return Ok(None);
+        }
+        let said = self.run("sshd -T | sed -n 's/^port //Ip' | head -n 1", SMALL)?;
+        Ok(String::from_utf8_lossy(&said).trim().parse().ok())
+    }
+
+    fn offers(&mut self, now: &[(usize, &Proof)], judged: &mut Kept, again: bool) -> Result<()> {
+        for (at, offers) in of(now, |c| if let Check::Offers(offers) = c { Some(offers) } else { None }) {
+            let port = self.bare_port()?.unwrap_or(offers.port);
+            self.logins = self.logins.wrapping_add(1);
+            let judgement = match self.door(offers.interface.as_deref(), offers.from) {
+                Err(why) => Judgement::unknown(why),
+                Ok(door) => {
+                    let source = door.from.sample(door.number);
+                    let bridge = door.lan.bridge(source, SocketAddr::new(door.machine, port));
+                    let bridge = bridge.context("could not open a way to the machine")?;
+                    offers::ask(&Offers { port, ..offers.clone() }, bridge.local, source)
+                }
+            };
+            self.keep(at, judgement, judged, again);
+        }
+        Ok(())
+    }
+
+    // How sshd is reached: by which card, from where, at which of its addresses.
+    fn door(&self, interface: Option<&str>, from: Option<Cidr>) -> Result<Way<'_>, &'static str> {
+        let wanted = self.names.iter().position(|name| name.as_deref() == interface);
         let Some((card, lan)) = wanted.and_then(|at| Some((u8::try_from(at).ok()?, &self.lans[at]))) else {
-            return Ok(Judgement::unknown("the machine has no network card here for this login"));
+            return Err("the machine has no network card here for this login");
         };
         // Behind a card that a rule names lies nothing but what the proofs say: anyone is a neighbour there.
         let neighbours = || Some(Cidr::new(link4(card).into())).filter(|_| card > 0);
-        // On the bare image sshd is where the image has it: what is judged is whether it lets anyone in.
-        let port = bare_port.unwrap_or(login.port);
-        let login = Login { port, from: login.from.or_else(neighbours), ..login.clone() };
+        let from = from.or_else(neighbours).unwrap_or(Cidr::EVERYWHERE4);
         let guest = lan.guest();
-        let address = match login.from.map(Cidr::is_ipv4) {
-            None | Some(true) => guest.ipv4.map(IpAddr::V4),
-            Some(false) => guest.ipv6_global.map(IpAddr::V6),
-        };
-        match address {
-            None => Ok(Judgement::unknown("the machine took no address")),
-            Some(address) => {
-                let number = if card > 0 { self.logins % LOGINS } else { self.logins };
-                login::attempt(&login, number, keyring, hosts, lan, address, self.meter())
+        let address = if from.is_ipv4() { guest.ipv4.map(IpAddr::V4) } else { guest.ipv6_global.map(IpAddr::V6) };
+        let machine = address.ok_or("the machine took no address")?;
+        let number = if card > 0 { self.logins % LOGINS } else { self.logins };
+        Ok(Way { lan, from, machine, number })
+    }
+
+    fn login(&self, login: &Login, bare_port: Option<u16>, keyring: &Keyring, hosts: &[u8]) -> Result<Judgement> {
+        match self.door(login.interface.as_deref(), login.from) {
+            Err(why) => Ok(Judgement::unknown(why)),
+            Ok(Way { lan, from, machine, number }) => {
+                // What is judged there is whether it lets anyone in.
+                let port = bare_port.unwrap_or(login.port);
+                let login = Login { port, from: Some(from), ..login.clone() };
+                login::attempt(&login, number, keyring, hosts, lan, machine, self.meter())
             }
         }
     }

@@ -121,6 +121,7 @@ fn the_harness_looks_into_debian_12() -> Result<()> {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn the_harness_looks_into_debian_13() -> Result<()> {
     boots(&built("debian-13")?)
 }

@@ -3,7 +3,7 @@
 
 use super::{Broken, names, replace};
 use hardtack::plan::net::{Cidr, Ports, Protocol};
-use hardtack::plan::proof::{Check, Credential, Login, Proof, Reaction, Sudo, Sweep};
+use hardtack::plan::proof::{Check, Credential, Door, Login, Proof, Reaction, Sudo, Sweep};
 use hardtack::plan::{Command, Plan, Stage};
 use hardtack::prove::run::Outcome;
 use hardtack::prove::shell::Keep;
@@ -18,7 +18,7 @@ fn policy() -> Vec<Proof> {
     let proof = |what: &str, check| Proof::new("rescue", what, &[], what, check);
     let login = |user: &str, with, from: &str, succeeds| {
         let (user, from) = (user.to_owned(), Some(Cidr::from_text(from).unwrap()));
-        Check::Login(Login { user, port: 22, with, from, interface: None, succeeds })
+        Check::Login(Login { user, port: 22, with, code: None, door: Door::Shell, from, interface: None, succeeds })
     };
     let sweep = |source: &str, open| {
         let source = source.parse().unwrap();
