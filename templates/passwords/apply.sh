@@ -6,5 +6,5 @@ fi
 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable pwquality{% for profile in profiles %} {{ profile }}{% endfor %}
 
 for module in pam_pwquality pam_pwhistory pam_faillock; do
-    grep -qr "^[^#].*$module[.]so" /etc/pam.d/common-* || { echo "passwords: PAM does not ask $module"; exit 1; }
+    grep -qr "^[^#].*${module}[.]so" /etc/pam.d/common-* || { echo "passwords: PAM does not ask $module"; exit 1; }
 done
