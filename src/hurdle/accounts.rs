@@ -432,9 +432,9 @@ impl Hurdle for Accounts {
 // An account for as long as it is asked. su says which of its modules said no to nobody but its own log, so it is asked with the right
 // password: by one who may not, and by one who may.
 const SU: &str = "export LC_ALL=C.UTF-8\nto=hardtack-probe by=hardtack-probe2\n\
-    gone() { userdel -r $to 2>/dev/null; userdel -r $by 2>/dev/null; rm -f /run/faillock/$to /run/faillock/$by; }\n\
+    gone() { userdel -f -r $to 2>/dev/null; userdel -f -r $by 2>/dev/null; rm -f /run/faillock/$to /run/faillock/$by; }\n\
     gone; useradd -m -s /bin/sh $to && useradd -m -s /bin/sh $by || { gone; echo 'no accounts can be made'; exit 75; }\n\
-    trap gone EXIT\nword=Rj4%vTq8-zLm2; echo \"$to:$word\" | chpasswd\n\
+    trap gone EXIT\nword=Rj4%vTq8-zLm2; echo \"$to:$word\" | chpasswd -c SHA512\n\
     goes() { echo $word | setpriv --reuid=$by --regid=$by --init-groups su $to -c 'echo is-in' 2>/dev/null | grep -q is-in; }\n\
     goes && { echo 'somebody who is in no group goes by su'; exit 1; }\n\
     usermod -aG GROUP $by; goes || { echo 'who is in GROUP does not go by su'; exit 1; }\necho 'only members of GROUP'\n";

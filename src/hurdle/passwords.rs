@@ -86,8 +86,6 @@ struct Holes {
     tries: u32,
     seconds: u32,
     profiles: [&'static str; 3],
-    /// A package of it is missing until the network is up.
-    module: &'static str,
 }
 
 impl Hurdle for Passwords {
@@ -105,9 +103,8 @@ impl Hurdle for Passwords {
             tries: self.lock_after.0,
             seconds: self.unlock_after.0,
             profiles: PROFILES,
-            module: "pam_pwquality.so",
         };
-        for package in ["pwquality", "sudo"] {
+        for package in ["pwquality", "cracklib", "wordlist", "sudo"] {
             plan.packages.insert(facts.package(package)?.to_owned());
         }
         let apply = Stage::Apply;
@@ -192,7 +189,7 @@ impl Hurdle for Passwords {
 
 // An account for as long as it is asked, whose passwords are nobody's.
 const ACCOUNT: &str = "export LC_ALL=C.UTF-8\nname=hardtack-probe\n\
-    gone() { userdel -r $name 2>/dev/null; rm -f /run/faillock/$name; sed -i \"/^$name:/d\" /etc/security/opasswd 2>/dev/null; }\n\
+    gone() { userdel -f -r $name 2>/dev/null; rm -f /run/faillock/$name; sed -i \"/^$name:/d\" /etc/security/opasswd 2>/dev/null; }\n\
     fail() { echo \"$1\"; gone; exit 1; }\n\
     gone; useradd -m -s /bin/sh $name || { echo 'no account can be made'; exit 75; }\ntrap gone EXIT\n\
     takes() { echo \"$name:$1\" | chpasswd >/dev/null 2>&1; }\n\
@@ -204,7 +201,7 @@ const HISTORY: &str = "takes \"$first\" || fail 'it does not take a good one'\n\
     changes \"$second\" \"$first\" && fail 'it takes the old one again'\necho 'the old one is refused'\n";
 
 const GUESSING: &str = "takes \"$word\" || fail 'it does not take a good one'\n\
-    enters() { echo \"$1\" | as $name 'sudo -S -k -v' 2>&1 | grep -q 'may not run\\|not in the sudoers\\|not allowed'; }\n\
+    enters() { echo \"$1\" | as $name 'sudo -S -k true' 2>&1 | grep -q 'may not run\\|not in the sudoers\\|not allowed'; }\n\
     enters \"$word\" || fail 'the right one is not taken before'\n\
     n=0; while [ $n -lt $tries ]; do enters wrong; n=$((n + 1)); done\n\
     enters \"$word\" && fail \"the right one is taken after $tries wrong ones\"\n\

@@ -114,7 +114,10 @@ const ANYWHERE: [[u8; 4]; 6] =
 // its own.
 fn tries(ways: &[WayIn]) -> Vec<String> {
     let mut tries: Vec<String> = Vec::new();
-    for way in ways.iter().filter(|way| way.with != With::Password) {
+    // Whoever cannot become root mends nothing, where others can.
+    let to_root = ways.iter().any(|way| way.sudo != Sudo::Nothing);
+    let counts = |way: &&WayIn| way.with != With::Password && (way.sudo != Sudo::Nothing || !to_root);
+    for way in ways.iter().filter(counts) {
         let sources: Vec<IpAddr> = match (&way.door.interface, way.door.from.first()) {
             // Only what arrives there is let in, and nothing can be made to.
             (Some(_), _) => Vec::new(),

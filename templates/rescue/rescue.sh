@@ -12,6 +12,8 @@ lib={{ lib }}
 state={{ state }}
 here={{ here }}
 port={{ port }}
+names={{ names }}
+nets={{ nets }}
 run=/run/hardtack/rescue
 why=
 
@@ -158,6 +160,7 @@ restore() {
         grep -qx 'sshd: ALL' /etc/hosts.allow 2>/dev/null || echo 'sshd: ALL' >>/etc/hosts.allow
     fi
     mkdir -p {{ privilege_separation }}
+    # One that others can read is none to sshd.
     chmod 0600 /etc/ssh/ssh_host_*_key
     if ! {{ sshd }} -t -f "$here/sshd_config"; then
         # Keys that cannot be read are made anew; those who come will be warned, as they should.
@@ -178,7 +181,7 @@ restore() {
     # Who else listens there keeps sshd out.
     for pid in $(ss -Hltnp "sport = :$port" | grep -o 'pid=[0-9]*' | cut -d= -f2 | sort -u); do kill "$pid"; done
     systemctl restart --no-block hardtack-rescue-sshd.service
-    say "only {{ names }} from {{ nets }} may log in now, with a key; when all is mended: $lib/rescue end"
+    say "only $names from $nets may log in now, with a key; when all is mended: $lib/rescue end"
 }
 
 # Rules of the old kind are not nftables'.

@@ -109,6 +109,8 @@ pub(super) fn proofs(ssh: &Ssh, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>
         }
         if !ssh.user_ca.is_empty() {
             let principals = account.principals(name);
+            // Its own name would let in without any list.
+            let last = principals.last().map_or(user, String::as_str);
             let certificate = |principal: &str, fault| {
                 Credential::Certificate(Certificate { principal: principal.to_owned(), fault })
             };
@@ -116,7 +118,7 @@ pub(super) fn proofs(ssh: &Ssh, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>
                 format!("certificate-taken-for-{name}"),
                 &["R36", "sshd_config(5)"],
                 format!("a certificate for {} lets {name} in", principals.join(" or ")),
-                plan.login(user, certificate(&principals[0], None), true),
+                plan.login(user, certificate(last, None), true),
             );
             // Nobody's, whatever the spec calls people.
             let other = (0..).map(|n| format!("nobody-{n}")).find(|p| !principals.contains(p)).unwrap_or_default();

@@ -160,10 +160,11 @@ impl Keyring {
                 keys(user)
             ));
         }
+        // By no way that PAM judges: a policy for passwords has nothing against this one.
         for user in users(&|l| l.with == Credential::ItsPassword) {
             script.push_str(&format!(
                 "if getent shadow {user} >/dev/null; then [ -e $d/{user}.hash ] || getent shadow {user} | cut -d: -f2 >$d/{user}.hash\n\
-                 printf '%s:%s\\n' {user} '{}' | chpasswd; fi\n",
+                 printf '%s:%s\\n' {user} '{}' | chpasswd -c SHA512; fi\n",
                 self.password
             ));
         }

@@ -85,8 +85,14 @@ fn judge(offers: &Offers, seen: &[Vec<String>]) -> Judgement {
     let wanted = [&offers.kex, &offers.host_keys, &offers.ciphers, &offers.ciphers, &offers.macs, &offers.macs];
     let what = ["key exchanges", "host keys", "ciphers", "ciphers", "MACs", "MACs"];
     for ((what, wanted), seen) in what.iter().zip(wanted).zip(seen) {
-        let seen: Vec<&str> = seen.iter().map(String::as_str).filter(|name| !is_none(name)).collect();
-        if seen != wanted.iter().map(String::as_str).collect::<Vec<_>>() {
+        let mut seen: Vec<&str> = seen.iter().map(String::as_str).filter(|name| !is_none(name)).collect();
+        let mut wanted: Vec<&str> = wanted.iter().map(String::as_str).collect();
+        // The client's order counts, and sshd names its keys in that of their files.
+        if *what == "host keys" {
+            seen.sort_unstable();
+            wanted.sort_unstable();
+        }
+        if seen != wanted {
             let seen = crate::report::shown_up_to(300, &seen.join(", "));
             return Judgement::seen(false, format!("the {what} on the wire are: {seen}"));
         }

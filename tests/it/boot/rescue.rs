@@ -1,10 +1,11 @@
 //! The dead-man's switch: lockouts forced past every check. Each machine comes back by the way that its spec declares for that, and by
 //! no other. `ci/full` forces all of them; two are forced at every change.
 
-use super::{Broken, names, replace};
+use super::{Broken, names, replace, typed};
 use hardtack::plan::net::{Cidr, Ports, Protocol};
 use hardtack::plan::proof::{Check, Credential, Door, Login, Proof, Reaction, Sudo, Sweep};
 use hardtack::plan::{Command, Plan, Stage};
+use hardtack::prove::event::Event;
 use hardtack::prove::run::Outcome;
 use hardtack::prove::shell::Keep;
 use hardtack::report::FromText;
@@ -12,6 +13,9 @@ use hardtack::report::FromText;
 /// From where the sample's people mend the machine, and from where anybody comes.
 const NEAR: &str = "10.20.0.205";
 const FAR: &str = "203.0.113.7";
+
+const LOOK: &str =
+    "journalctl --no-pager -n 40 -u 'hardtack-*' -u ssh; nft list ruleset; ss -tlnp; cat /var/lib/hardtack/rescued";
 
 /// What is seen when the switch has fired.
 fn policy() -> Vec<Proof> {
@@ -54,7 +58,16 @@ fn locked_out(why: &str, reboot: bool, spoil: &dyn Fn(&mut Plan)) {
     let broken = Broken::of("rescue.yaml", spoil);
     let mut proofs = policy();
     proofs.extend(broken.proofs.iter().filter(|p| p.id == "rescue/never-needed").cloned());
-    let outcome = broken.run(proofs, reboot, Keep::Never, &mut |_| {}).unwrap();
+    // What the machine says itself, for whoever reads of a failure.
+    let mut look = String::new();
+    let mut tell = |event| {
+        if let Event::Kept { ask, .. } = event {
+            look = typed(&ask, "/", LOOK).1;
+        }
+    };
+    let outcome = broken.run(proofs, reboot, Keep::NotProved, &mut tell).unwrap();
+    let seen = outcome.judged.iter().map(|j| format!("{}: {}\n", j.proof.id, j.judgement.seen)).collect::<String>();
+    assert_eq!((outcome.counts().1, outcome.counts().2), (1, 0), "only that it has fired is red: {seen}{look}");
     come_back(&outcome, why);
     if reboot {
         for judged in outcome.judged.iter().filter(|j| j.proof.id != "rescue/never-needed") {
