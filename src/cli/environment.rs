@@ -15,9 +15,14 @@ pub(super) fn cache() -> Result<PathBuf, String> {
         .ok_or_else(|| "neither XDG_CACHE_HOME nor HOME is set, so there is no place for images".to_owned())
 }
 
+/// `~`.
+pub(super) fn home() -> Option<PathBuf> {
+    set("HOME")
+}
+
 /// `~/.ssh`.
 pub(super) fn ssh_folder() -> Option<PathBuf> {
-    set("HOME").map(|home| home.join(".ssh"))
+    home().map(|home| home.join(".ssh"))
 }
 
 /// The time that everything in a bundle carries: `SOURCE_DATE_EPOCH`, else 0 (reproducible-builds.org).

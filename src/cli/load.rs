@@ -1,10 +1,10 @@
 //! From a file's name to a sealed plan, with everything that is wrong said on the way.
 
-use super::{BAD, Stop, USAGE, terminal};
+use super::{BAD, Stop, USAGE, environment, terminal};
 use crate::archive::digest::sha256_hex;
 use crate::facts::{Facts, ImageName};
 use crate::plan::{Sealed, blocklist};
-use crate::report::{FromText, Report, Source, human};
+use crate::report::{FromText, Report, Source, human, shown};
 use crate::spec::{self, Spec};
 use crate::yaml::LARGEST;
 use std::io::Read;
@@ -58,8 +58,43 @@ pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -
     plan(spec, source, report)
 }
 
-// A file that a spec names.
-fn input(path: &Path) -> Result<Vec<u8>, String> {
+// What a spec names: a file as seen from its folder, one of the person's own home (`~/`), or all that a pattern with `*` in the last part
+// finds, in the order of their names.
+fn input(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
+    let path = match name.strip_prefix("~/") {
+        Some(rest) => environment::home().ok_or("HOME is not set, so nobody knows where `~` is")?.join(rest),
+        None => folder.join(name),
+    };
+    let last = path.file_name().and_then(|last| last.to_str()).unwrap_or_default();
+    let Some((before, after)) = last.split_once('*') else { return file(&path) };
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let entries = std::fs::read_dir(parent).map_err(|e| format!("{}: {e}", shown(&parent.to_string_lossy())))?;
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(|e| e.to_string())?.file_name();
+        // As a shell does: what begins with a dot is meant only where that is written.
+        let meant = |name: &str| !name.starts_with('.') || before.starts_with('.');
+        let fits =
+            |name: &str| name.len() >= before.len() + after.len() && name.starts_with(before) && name.ends_with(after);
+        names.extend(name.to_str().filter(|n| meant(n) && fits(n)).map(str::to_owned));
+    }
+    names.sort();
+    if names.is_empty() {
+        return Err("no file is called like that".to_owned());
+    }
+    let mut all = Vec::new();
+    for name in names {
+        all.extend(file(&parent.join(&name)).map_err(|e| format!("{}: {e}", shown(&name)))?);
+        // One whose last line has no end would run into the next.
+        all.push(b'\n');
+    }
+    if all.len() as u64 > blocklist::LARGEST {
+        return Err(format!("together they are larger than {} MiB", blocklist::LARGEST >> 20));
+    }
+    Ok(all)
+}
+
+fn file(path: &Path) -> Result<Vec<u8>, String> {
     let file = std::fs::File::open(path).map_err(|e| e.to_string())?;
     if file.metadata().is_ok_and(|about| about.is_dir()) {
         return Err("this is a directory".to_owned());
@@ -81,7 +116,7 @@ pub(super) fn word<T: FromText>(text: &str) -> Result<T, String> {
 pub(super) fn plan(spec: Spec, source: &Source, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
     let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-    let plan = spec::plan(&spec, &facts, &|name| input(&folder.join(name)), report).map_err(Stop::bug)?;
+    let plan = spec::plan(&spec, &facts, &|name| input(folder, name), report).map_err(Stop::bug)?;
     Ok(plan.map(|plan| Loaded { spec, facts, plan, sha256: sha256_hex(source.text.as_bytes()) }))
 }
 

@@ -35,7 +35,7 @@ section! {
         name: Spanned<UserName>;
         /// Lines of .pub files. ed25519, ECDSA, security keys, and RSA of 3072 bits or more.
         keys: Vec<Spanned<PublicKey>> = Vec::new(), or "none: the person cannot log in by key";
-        /// Files beside the spec that have more of them, one a line; what begins with `#` is a comment.
+        /// Files beside the spec, or `~/.ssh/*.pub`, that have more of them, one a line; what begins with `#` is a comment.
         keys_from: Vec<Spanned<InputFile>> = Vec::new(), or "none";
         /// What sudo lets the person do: `none`, `with-password`, `without-password`.
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";

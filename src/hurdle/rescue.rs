@@ -189,6 +189,8 @@ impl Hurdle for Rescue {
             v4: Vec<String>,
             v6: Vec<String>,
             off: bool,
+            /// Whether its sshd makes an address wait that has failed.
+            penalties: bool,
             /// What the client says where sshd takes the key that is tried; or where it can take none that is not hardware.
             taken: &'static str,
         }
@@ -219,6 +221,7 @@ impl Hurdle for Rescue {
             v4,
             v6,
             off,
+            penalties: facts.version("openssh")? >= vec![9, 8],
             taken: match logins.second_factor {
                 None => "hardtack-lets-in",
                 Some(Factor::Code) => "with partial success",

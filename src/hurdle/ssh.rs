@@ -439,6 +439,10 @@ impl Hurdle for Ssh {
         if facts.version("systemd").is_ok_and(|version| version >= vec![256]) {
             plan.command("ssh", Stage::Apply, template!("ssh/unseen-doors.sh"), &holes)?;
         }
+        if facts.has("selinux") && self.port.0 != 22 {
+            plan.packages.insert(facts.package("semanage")?.to_owned());
+            plan.command("ssh", Stage::Apply, template!("ssh/port-label.sh"), &holes)?;
+        }
         if facts.has("ssh-socket") && self.port.0 != 22 {
             // The socket unit listens, not sshd: its generator reads the port when systemd reloads (facts.md A.1).
             plan.command(

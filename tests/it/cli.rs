@@ -416,3 +416,34 @@ fn a_way_in_is_shown_step_by_step_and_all_of_them_to_programs() {
     );
     assert!(!place.run(&["check", "--way-in", "bad.yaml"]).1.contains("way in"));
 }
+
+#[test]
+fn keys_come_from_the_persons_own_files_by_a_pattern() {
+    let place = Place::new();
+    let ssh = place.at(".ssh");
+    std::fs::create_dir(&ssh).unwrap();
+    let other = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINVF2WZPECVcdRoevBucle7zILfCV54V2+J81fuAy4pL desk";
+    // Without an end of its last line; what is no .pub file, and what is hidden, is not meant.
+    std::fs::write(ssh.join("id_a.pub"), KEY.trim_end()).unwrap();
+    std::fs::write(ssh.join("id_b.pub"), other).unwrap();
+    std::fs::write(ssh.join(".hidden.pub"), "no key").unwrap();
+    std::fs::write(ssh.join("id_a"), "no key").unwrap();
+    let spec = |pattern: &str| {
+        let text = format!(
+            "hardtack: 1\nname: web01\nimage: debian-12\nhurdles:\n  accounts: {{ people: [{{ name: ana, keys_from: ['{pattern}'], \
+             sudo: without-password }}] }}\n  ssh: {{ allow_users: [ana] }}\n"
+        );
+        std::fs::write(place.at("own.yaml"), text).unwrap();
+        let (code, out, _) = place.run(&["check", "--way-in", "own.yaml"]);
+        (code, out)
+    };
+    for pattern in ["~/.ssh/*.pub", ".ssh/id_*", ".ssh/id_*.pub"] {
+        let (code, out) = spec(pattern);
+        // The private halves of these are no keys.
+        let good = pattern.ends_with(".pub");
+        assert_eq!(code, i32::from(!good), "{pattern}: {out}");
+        assert!(!good || out.contains("web01: a way in, and one other"), "{out}");
+    }
+    let (code, out) = spec("~/.ssh/*.key");
+    assert!(code == 1 && out.contains("no file is called like that"), "{out}");
+}

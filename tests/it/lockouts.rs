@@ -44,6 +44,26 @@ fn judged(hurdles: &str) -> (Vec<String>, String, usize) {
 type Lockout = (&'static str, &'static str, &'static str, &'static str);
 
 const LOCKOUTS: &[Lockout] = &[
+    // What is asked for beside a key.
+    (
+        "accounts: { people: [ANA] }, ssh: { allow_users: [ana], second_factor: security-key }",
+        "sshd_config(5), PubkeyAcceptedAlgorithms",
+        "plan/nobody-can-log-in",
+        "is no security key, and sshd takes no other",
+    ),
+    (
+        "accounts: { people: [{ name: ana, password_hash: '@HASH', sudo: with-password }] }, \
+         ssh: { allow_users: [ana], password_login: true, second_factor: totp }",
+        "sshd_config(5), AuthenticationMethods",
+        "ssh/second-factor-and-password",
+        "this is asked for beside a key only",
+    ),
+    (
+        "accounts: { people: [ANA] }, ssh: { allow_users: [ana], revoked: [../lists/bad.pub] }",
+        "sshd_config(5), RevokedKeys",
+        "ssh/revoked-file",
+        "`../lists/bad.pub`: line 1: ",
+    ),
     // Who may try.
     (
         "accounts: { people: [ANA] }, ssh: { allow_users: [anna] }",
@@ -244,6 +264,14 @@ const LOCKOUTS: &[Lockout] = &[
 
 /// What is written, and why it looks like a lockout.
 const SAFE: &[(&str, &str)] = &[
+    (
+        "accounts: { people: [{ name: ana, sudo: without-password }] }, ssh: { allow_users: [ana], user_ca: ['@KEY'] }",
+        "a person without a key comes in by a certificate",
+    ),
+    (
+        "accounts: { people: [ANA] }, ssh: { allow_users: [ana], second_factor: totp }",
+        "nobody has a code yet, and the key lets in as far as to set one up",
+    ),
     ("accounts: { people: [ANA] }, ssh: {}", "nobody is named"),
     ("accounts: { people: [ANA] }, ssh: { allow_users: [ana] }", "one alone"),
     ("accounts: { people: [ANA, BOB] }, ssh: { allow_users: [ana] }", "one of two is kept out"),

@@ -176,6 +176,16 @@ pub(super) fn proofs(ssh: &Ssh, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>
         "whoever connects is offered the algorithms of the spec, in its order, and no others",
         Check::Offers(offers),
     ));
+    if facts.has("selinux") && ssh.port.0 != 22 {
+        let script = format!("semanage port -l | grep '^ssh_port_t ' | tr -s ' ,' '\\n' | grep -x {}\n", ssh.port.0);
+        proofs.push(Proof::new(
+            "ssh",
+            "port-labelled",
+            &["R11", "semanage-port(8)"],
+            "SELinux lets sshd listen on the port of the spec",
+            Check::Script { script },
+        ));
+    }
     if facts.version("systemd").is_ok_and(|version| version >= vec![256]) {
         proofs.push(Proof::new(
             "ssh",
