@@ -11,6 +11,7 @@ mod fetch;
 mod golden;
 mod hostile;
 mod house;
+mod let_in;
 mod lints;
 mod lockouts;
 mod matrix;
