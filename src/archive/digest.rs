@@ -20,7 +20,7 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// The SHA-256 of the pieces laid end to end.
-pub(super) fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
+pub fn sha256(pieces: &[&[u8]]) -> [u8; 32] {
     let mut hash = Sha256::new();
     for piece in pieces {
         hash.update(piece);

@@ -1,6 +1,6 @@
 //! From a file's name to a sealed plan, with everything that is wrong said on the way.
 
-use super::{BAD, Stop, USAGE, environment, terminal};
+use super::{BAD, Stop, USAGE, environment, published, terminal};
 use crate::archive::digest::sha256_hex;
 use crate::facts::{Facts, ImageName};
 use crate::plan::{Sealed, blocklist};
@@ -58,9 +58,12 @@ pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -
     plan(spec, source, report)
 }
 
-// What a spec names: a file as seen from its folder, one of the person's own home (`~/`), or all that a pattern with `*` in the last part
+// What a spec names: keys at an address, a file as seen from its folder, one of the person's own home (`~/`), or all that a pattern with `*` in the last part
 // finds, in the order of their names.
 fn input(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
+    if published::is_address(name) {
+        return published::keys(name);
+    }
     let path = match name.strip_prefix("~/") {
         Some(rest) => environment::home().ok_or("HOME is not set, so nobody knows where `~` is")?.join(rest),
         None => folder.join(name),

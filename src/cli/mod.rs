@@ -14,6 +14,7 @@ mod lock;
 mod new;
 mod passwd;
 mod prove;
+mod published;
 mod reports;
 mod sabotage;
 mod terminal;

@@ -35,7 +35,8 @@ section! {
         name: Spanned<UserName>;
         /// Lines of .pub files. ed25519, ECDSA, security keys, and RSA of 3072 bits or more.
         keys: Vec<Spanned<PublicKey>> = Vec::new(), or "none: the person cannot log in by key";
-        /// Files beside the spec, or `~/.ssh/*.pub`, that have more of them, one a line; what begins with `#` is a comment.
+        /// More of them: files beside the spec, or `~/.ssh/*.pub`, that have one a line, where what begins with `#` is a comment; or
+        /// `https://github.com/NAME.keys SHA256:…`, of which those are taken whose fingerprints stand beside it.
         keys_from: Vec<Spanned<InputFile>> = Vec::new(), or "none";
         /// What sudo lets the person do: `none`, `with-password`, `without-password`.
         sudo: Spanned<SudoWish> = Spanned::default_of(SudoWish::None), or "none";

@@ -447,3 +447,56 @@ fn keys_come_from_the_persons_own_files_by_a_pattern() {
     let (code, out) = spec("~/.ssh/*.key");
     assert!(code == 1 && out.contains("no file is called like that"), "{out}");
 }
+
+/// Serves a text to whoever asks, at an address of this machine.
+fn published(text: &'static str) -> String {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("http://{}/ana.keys", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            use std::io::{Read, Write};
+            let _ = stream.read(&mut [0; 4096]);
+            let _ =
+                write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{text}", text.len());
+        }
+    });
+    address
+}
+
+#[test]
+fn published_keys_are_taken_by_their_fingerprints_only() {
+    let address = published(
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINVF2WZPECVcdRoevBucle7zILfCV54V2+J81fuAy4pL\n\
+         no key at all\nfrom=\"10.0.0.0/8\" ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIB+oEToaha65E2B/QS6A627PNCpqWrbJv2uKdhDiZYwP\n\
+         ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIMvPmmMqA1HNNjQZ4Xqz6nY0W3yI0yO8fQ5yK3J5m0q5\n",
+    );
+    let place = Place::new();
+    // As `ssh-keygen -lf` says of the first.
+    std::fs::write(
+        place.at("first.pub"),
+        "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAINVF2WZPECVcdRoevBucle7zILfCV54V2+J81fuAy4pL",
+    )
+    .unwrap();
+    let said = Command::new("ssh-keygen").arg("-lf").arg(place.at("first.pub")).output().unwrap().stdout;
+    let print = String::from_utf8(said).unwrap().split(' ').nth(1).unwrap().to_owned();
+    let check = |from: &str| {
+        let text = format!(
+            "hardtack: 1\nname: web01\nimage: debian-12\nhurdles:\n  accounts: {{ people: [{{ name: ana, keys_from: ['{from}'], \
+             sudo: without-password }}] }}\n  ssh: {{ allow_users: [ana] }}\n"
+        );
+        std::fs::write(place.at("own.yaml"), text).unwrap();
+        place.run(&["check", "--way-in", "own.yaml"])
+    };
+    let (code, out, _) = check(&format!("{address} {print}"));
+    assert!(code == 0 && out.contains("web01: a way in, the only one") && out.contains("…1fuAy4pL"), "{out}");
+    // Nobody's word is taken for who is meant: not one that is gone, nor one with options, nor all that stand there.
+    for (from, why) in [
+        (address.clone(), format!("write beside it which keys are meant; there are now: {print} SHA256:")),
+        (format!("{address} SHA256:AAAA"), "no key there is SHA256:AAAA; there are now: ".to_owned()),
+        (format!("{address} ana"), "`ana` is no fingerprint".to_owned()),
+        ("http://example.org/ana.keys SHA256:AAAA".to_owned(), "is plain http".to_owned()),
+    ] {
+        let (code, out, _) = check(&from);
+        assert!(code == 1 && out.contains(&why), "{from}: {out}");
+    }
+}

@@ -189,6 +189,17 @@ fn wrong(order: &Order<'_>, digest: &Digest) -> Failure {
     Failure::Wrong(format!("{} is not the file that {held_to} ({digest}); nothing of it was kept", order.url.as_str()))
 }
 
+/// Gets a small text: at most 1 MiB, and `patience` for each pause in it.
+///
+/// # Errors
+/// It cannot be had, or is too large.
+pub fn text(url: &Url, patience: Duration) -> Result<Vec<u8>, String> {
+    whole_list(url, patience).map_err(|trouble| match trouble {
+        Trouble::Passing(why) | Trouble::Lasting(why) | Trouble::NoRest(why) => why,
+        Trouble::Interrupted => "interrupted".to_owned(),
+    })
+}
+
 /// Asks the vendor's list.
 fn listed(list: &Url, order: &Order<'_>, notes: Notes<'_>) -> Result<Digest, Failure> {
     notes(Note::Said(&format!("reading {}", list.as_str())));
