@@ -180,8 +180,11 @@ impl Hurdle for Passwords {
             proof(
                 "guessing-locks",
                 &["R33", "CIS 5.3.3.1.1", "faillock.conf(5)"],
-                format!("after {} wrong passwords the right one is not taken either", self.lock_after.0),
-                format!("tries={} word='{good}'\n{GUESSING}", self.lock_after.0),
+                format!(
+                    "after {} wrong passwords the right one is not taken either, for {} seconds",
+                    self.lock_after.0, self.unlock_after.0
+                ),
+                format!("tries={} seconds={} word='{good}'\n{GUESSING}", self.lock_after.0, self.unlock_after.0),
             ),
         ])
     }
@@ -200,10 +203,18 @@ const HISTORY: &str = "takes \"$first\" || fail 'it does not take a good one'\n\
     changes \"$first\" \"$second\" || fail 'a person cannot change a password'\n\
     changes \"$second\" \"$first\" && fail 'it takes the old one again'\necho 'the old one is refused'\n";
 
+// When each was wrong stands in a file, and is moved back there: 64 bytes each, with the time at their end (pam_faillock's faillock.h).
 const GUESSING: &str = "takes \"$word\" || fail 'it does not take a good one'\n\
     enters() { echo \"$1\" | as $name 'sudo -S -k true' 2>&1 | grep -q 'may not run\\|not in the sudoers\\|not allowed'; }\n\
+    back() { python3 -IS -c 'import struct, sys\n\
+    with open(\"/run/faillock/\" + sys.argv[1], \"r+b\") as f:\n\
+    \x20   all = bytearray(f.read())\n\
+    \x20   for at in range(56, len(all), 64): struct.pack_into(\"<Q\", all, at, struct.unpack_from(\"<Q\", all, at)[0] - int(sys.argv[2]))\n\
+    \x20   f.seek(0)\n\
+    \x20   f.write(all)' $name $1; }\n\
     enters \"$word\" || fail 'the right one is not taken before'\n\
     n=0; while [ $n -lt $tries ]; do enters wrong; n=$((n + 1)); done\n\
     enters \"$word\" && fail \"the right one is taken after $tries wrong ones\"\n\
-    faillock --user $name --reset\nenters \"$word\" || fail 'the right one is not taken when they are forgotten'\n\
-    echo \"$tries wrong ones lock\"\n";
+    back $((seconds - 50)); enters \"$word\" && fail \"the right one is taken before $seconds seconds are over\"\n\
+    back 51; enters \"$word\" || fail \"the right one is not taken after $seconds seconds\"\n\
+    echo \"$tries wrong ones lock for $seconds seconds\"\n";
