@@ -106,6 +106,7 @@ fn held_again(report: &Value) {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn the_starter_holds_on_debian_13() {
     let home = tempfile::tempdir().unwrap();
     std::fs::create_dir(home.path().join(".ssh")).unwrap();

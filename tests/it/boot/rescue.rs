@@ -1,5 +1,5 @@
 //! The dead-man's switch: lockouts forced past every check. Each machine comes back by the way that its spec declares for that, and by
-//! no other. `ci/full` forces all of them; two are forced at every change.
+//! no other. `ci/full` forces all of them; one is forced at every change, and another of a seed.
 
 use super::{Broken, names, replace, typed};
 use hardtack::plan::net::{Cidr, Ports, Protocol};
@@ -122,6 +122,7 @@ lockouts! {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn a_first_boot_that_fails_also_after_a_reboot() {
     locked_out("the first boot has not succeeded", true, &|plan| {
         let (text, template) = ("echo 'the last hurdle fails'; false\n".to_owned(), "fail.sh");
