@@ -168,6 +168,14 @@ const PASSWORD_AND_FACTOR: Lint = Lint {
     instead: "leave `password_login` out",
     refs: &["R39", "R41"],
 };
+const FORWARDING: Lint = Lint {
+    code: "ssh/forwarding-before-a-code",
+    severity: Severity::Error,
+    finds: "`tcp_forwarding: true` with `second_factor: totp`",
+    why: "who has no code yet is let in by the key to set one up, and sshd would lead such a one on to other ports at once",
+    instead: "leave `tcp_forwarding` out, or use `second_factor: security-key`",
+    refs: &["R41", "R45"],
+};
 const CA_OPTIONS: Lint = Lint {
     code: "ssh/ca-with-options",
     severity: Severity::Error,
@@ -203,6 +211,7 @@ pub const LINTS: &[Lint] = &[
     UNKNOWN_ALGORITHM,
     NOT_PACKAGED,
     PASSWORD_AND_FACTOR,
+    FORWARDING,
     CA_OPTIONS,
     CA_AND_HARDWARE,
     REVOKED_FILE,
@@ -353,6 +362,9 @@ impl Hurdle for Ssh {
         }
         if self.factor().is_some() && *self.password_login {
             report.push(PASSWORD_AND_FACTOR.at(self.second_factor.span, "this is asked for beside a key only"));
+        }
+        if self.asks_a_code() && *self.tcp_forwarding {
+            report.push(FORWARDING.at(self.tcp_forwarding.span, "the key alone would lead on to other ports"));
         }
         for key in self.user_ca.iter().filter(|key| key.has_options()) {
             report.push(CA_OPTIONS.at(key.span, "options are not read here"));

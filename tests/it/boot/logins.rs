@@ -29,7 +29,7 @@ fn a_code_and_certificates_hold_on_debian_13() {
         "ssh/revoked-certificate-refused",
         "ssh/strangers-certificate-refused",
         "ssh/sftp-shut",
-        "ssh/forwarding-open",
+        "ssh/forwarding-shut",
         "ssh/offers",
         "ssh/no-unseen-doors",
         "rescue/never-needed",
