@@ -58,8 +58,8 @@ pub(super) fn judge(source: &Source, image: Option<&str>, report: &mut Report) -
     plan(spec, source, report)
 }
 
-// What a spec names: keys at an address, a file as seen from its folder, one of the person's own home (`~/`), or all that a pattern with `*` in the last part
-// finds, in the order of their names.
+// What a spec names: keys at an address, a file as seen from its folder, one of the person's own home (`~/`), or all that a pattern
+// with `*` in the last part finds, in the order of their names.
 fn input(folder: &Path, name: &str) -> Result<Vec<u8>, String> {
     if published::is_address(name) {
         return published::keys(name);

@@ -160,8 +160,7 @@ impl Hurdle for Passwords {
             bad.push(of(classes - 1, length));
         }
         let refused: String =
-            bad.iter().map(|bad| format!("takes '{bad}' && fail 'it takes one that is too plain: {bad}'\\n")).collect();
-        let refused = refused.replace("\\n", "\n");
+            bad.iter().map(|bad| format!("takes '{bad}' && fail 'it takes one that is too plain: {bad}'\n")).collect();
         Ok(vec![
             proof(
                 "plain-ones-refused",
