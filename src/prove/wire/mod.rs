@@ -27,14 +27,14 @@ mod tests;
 use crate::plan::net::{link4, machine4};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 pub use bridge::{Bridge, BridgeEnd};
 use frames::Key;
@@ -43,6 +43,8 @@ pub use watch::{Asked, EVERY, Span, Watched, link_local};
 
 /// How often a caller's `give_up` is asked.
 const TICK: Duration = Duration::from_millis(50);
+/// A host under load may take seconds until QEMU listens.
+const LATE: Duration = Duration::from_secs(60);
 /// How many different flows of the guest are remembered.
 const CAPTURE: usize = 4096;
 
@@ -167,9 +169,21 @@ pub struct Lan {
 }
 
 impl Lan {
-    /// Connects to QEMU's socket.
+    /// Connects to QEMU's socket. It listens there from a thread of its own (its `net/stream.c`), so that it may already be answering
+    /// elsewhere when there is no socket yet: seen once under load.
     pub fn connect(socket: &Path, network: Network) -> io::Result<Lan> {
-        let socket = UnixStream::connect(socket)?;
+        let began = Instant::now();
+        let socket = loop {
+            match UnixStream::connect(socket) {
+                Err(e)
+                    if matches!(e.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused)
+                        && began.elapsed() < LATE =>
+                {
+                    thread::sleep(Duration::from_millis(10));
+                }
+                done => break done?,
+            }
+        };
         let (wake, woken) = UnixStream::pair()?;
         for end in [&socket, &wake, &woken] {
             end.set_nonblocking(true)?;

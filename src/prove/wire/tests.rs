@@ -243,6 +243,19 @@ fn the_thread_ends_with_the_lan() {
     assert!(!lan.wait(&|| false, &|_| false));
 }
 
+#[test]
+fn a_socket_that_comes_late_is_waited_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("wire");
+    let late = path.clone();
+    let qemu = std::thread::spawn(move || {
+        std::thread::sleep(Duration::from_millis(50));
+        std::os::unix::net::UnixListener::bind(late).expect("bound").accept().expect("accepted")
+    });
+    drop(Lan::connect(&path, Network::default()).expect("connected"));
+    qemu.join().expect("it was connected to");
+}
+
 /// A DHCP request of the guest, and what comes back: to whom, of which kind, and with which address.
 fn dhcp(client: [u8; 4], flags: u8, options: &[u8]) -> Option<(IpAddr, u8, Ipv4Addr)> {
     let mut request = vec![0; 240];
