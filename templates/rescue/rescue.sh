@@ -227,9 +227,15 @@ late)
     # Whoever holds it is watching, and will come to an end.
     flock -n 9 || exit 0
     if [ -e "$state/healthy" ] || [ -e "$state/rescued" ]; then exit 0; fi
-    # Nothing that waits for it may wait for ever.
+    # From here on none begins, and nothing that waits for this one waits for ever: whatever it has begun has its lock open.
+    echo 'the first boot has come to no end in {{ limit }} seconds' >"$state/rescued"
     systemctl stop hardtack-firstboot.service
-    fire 'the first boot has come to no end in {{ limit }} seconds'
+    for lock in /proc/[0-9]*/fd/9; do
+        [ "$(readlink "$lock")" = /run/hardtack/firstboot.lock ] || continue
+        pid=${lock#/proc/}
+        kill "${pid%%/*}"
+    done
+    fire "$(cat "$state/rescued")"
     exit 1
     ;;
 restore)
