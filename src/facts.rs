@@ -44,6 +44,16 @@ section! {
 }
 
 section! {
+    /// What a service that nobody should run any more is called.
+    pub struct Refused as "what is refused" {
+        /// Packages that bring it.
+        packages: Vec<String>;
+        /// Units that these bring.
+        units: Vec<String> = Vec::new(), or "none of its own";
+    }
+}
+
+section! {
     /// One file of `images/`.
     pub struct ImageFile as "an image file" {
         /// What people call it.
@@ -60,6 +70,10 @@ section! {
         paths: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
         /// Versions of what behaves differently from one to the next.
         versions: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
+        /// Services that nobody should run any more, by what they do.
+        refused: BTreeMap<String, Refused> = BTreeMap::new(), or "the family's";
+        /// Sockets that the image's own daemons wait on, as a spec writes them.
+        listens: Vec<String> = Vec::new(), or "the family's";
         /// Abilities.
         has: Vec<String> = Vec::new(), or "the family's";
         /// The vendor's image.
@@ -148,6 +162,10 @@ impl Facts {
             merge(&mut file.units, family.units);
             merge(&mut file.paths, family.paths);
             merge(&mut file.versions, family.versions);
+            for (key, value) in family.refused {
+                file.refused.entry(key).or_insert(value);
+            }
+            file.listens.extend(family.listens);
             file.has.extend(family.has);
             file.start = file.start.or(family.start);
         }
@@ -199,6 +217,20 @@ impl Facts {
         let text = self.find("versions", &self.file.versions, key)?;
         let numbers: Result<Vec<u32>, _> = text.split('.').map(str::parse).collect();
         numbers.map_err(|_| Unknown { image: self.name.clone(), fact: format!("versions.{key} in numbers") })
+    }
+
+    /// What a service that nobody should run any more is called here: `telnet`.
+    ///
+    /// # Errors
+    /// The image does not say.
+    pub fn refused(&self, key: &str) -> Result<&Refused, Unknown> {
+        self.file.refused.get(key).ok_or_else(|| Unknown { image: self.name.clone(), fact: format!("refused.{key}") })
+    }
+
+    /// Sockets that the image's own daemons wait on.
+    #[must_use]
+    pub fn listens(&self) -> &[String] {
+        &self.file.listens
     }
 
     /// Whether the image has an ability: `selinux`.

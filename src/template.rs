@@ -87,6 +87,21 @@ pub fn render(template: Template, context: &impl Serialize) -> Result<String, Te
     made.render(Value::from(Serde(context))).map_err(|e| fault(&e))
 }
 
+/// A word of systemd's `ExecStart=`, inert whatever is in it but control characters, which no word may have (systemd.service(5), COMMAND
+/// LINES): `%` and `$` are read in quotes too, and so stand twice.
+#[must_use]
+pub fn exec_word(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '\\' | '"' => out.extend(['\\', c]),
+            '%' | '$' => out.extend([c, c]),
+            _ => out.push(c),
+        }
+    }
+    out + "\""
+}
+
 // Numbers and text only: a bool would print as Python's `True`, and `none` is a hole that nobody filled.
 fn text(value: &Value) -> Result<String, Error> {
     match value.kind() {
@@ -137,6 +152,11 @@ mod tests {
             assert!(!fault.contains(bad), "the value is shown: {fault}");
         }
         assert_eq!(draw("t/a.conf", "Port {{ v }}\n", "2222").unwrap(), "Port 2222\n");
+    }
+
+    #[test]
+    fn a_word_of_a_command_line_is_inert() {
+        assert_eq!(exec_word(r#"a "b" \ %n ${X} ; 'c'"#), r#""a \"b\" \\ %%n $${X} ; 'c'""#);
     }
 
     #[test]

@@ -8,6 +8,7 @@ pub mod firewall;
 pub mod kernel;
 pub mod passwords;
 pub mod rescue;
+pub mod services;
 pub mod ssh;
 pub mod sysctl;
 
@@ -179,6 +180,7 @@ hurdles! {
     ssh: ssh::Ssh,
     sysctl: sysctl::Sysctl,
     kernel: kernel::Kernel,
+    services: services::Services,
     blocklist: blocklist::Blocklist,
     firewall: firewall::Firewall,
     rescue: rescue::Rescue,

@@ -4,6 +4,7 @@ pub mod blocklist;
 pub mod credential;
 pub mod filter;
 pub mod lints;
+pub mod listener;
 pub mod name;
 pub mod net;
 pub mod outbound;
@@ -226,6 +227,12 @@ pub struct Plan {
     pub commands: Vec<Command>,
     /// What hurdles serve, by the names that a firewall rule can use.
     pub services: BTreeMap<&'static str, Ports>,
+    /// Sockets that something may wait on, where a hurdle minds the others.
+    pub listens: BTreeSet<listener::Listener>,
+    /// Packages that must not be there.
+    pub refused: BTreeSet<String>,
+    /// Units that nothing may start.
+    pub masked: BTreeSet<String>,
     /// What sshd does, when a hurdle says so.
     pub logins: Option<Logins>,
     /// What a firewall does, when there is one.
@@ -270,6 +277,9 @@ impl Plan {
             boot_loader: None,
             commands: Vec::new(),
             services: BTreeMap::new(),
+            listens: BTreeSet::new(),
+            refused: BTreeSet::new(),
+            masked: BTreeSet::new(),
             logins: None,
             filter: None,
             blocks: false,

@@ -63,6 +63,68 @@ name! {
     InputFile
 }
 
+name! {
+    /// A unit of systemd with its kind (systemd.unit(5)): `cups.socket`.
+    UnitName
+}
+
+name! {
+    /// The name of a service, without its kind: lower-case letters, digits and `-`, at most 32 characters.
+    ServiceName
+}
+
+name! {
+    /// A path from the root, of characters that need no quoting anywhere.
+    AbsolutePath
+}
+
+impl FromText for UnitName {
+    const WHAT: &'static str = "a unit";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        const KINDS: [&str; 6] = ["service", "socket", "timer", "path", "mount", "target"];
+        let good = text.rsplit_once('.').is_some_and(|(name, kind)| {
+            KINDS.contains(&kind)
+                && name.starts_with(|c: char| c.is_ascii_alphanumeric())
+                && name.bytes().all(|b| b.is_ascii_alphanumeric() || b":_.-@".contains(&b))
+        });
+        if good && text.len() < 128 {
+            return Ok(UnitName(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a unit", shown(text)))
+            .help(format!("write it with its kind, one of {}: cups.socket", KINDS.join(", "))))
+    }
+}
+
+impl FromText for ServiceName {
+    const WHAT: &'static str = "the name of a service";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.starts_with(|c: char| c.is_ascii_lowercase())
+            && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+        if good && text.len() <= 32 {
+            return Ok(ServiceName(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not the name of a service", shown(text))).help(
+            "begin with a lower-case letter; then lower-case letters, digits and `-`, at most 32 characters: shop",
+        ))
+    }
+}
+
+impl FromText for AbsolutePath {
+    const WHAT: &'static str = "a path";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.len() > 1
+            && text.starts_with('/')
+            && !text.ends_with('/')
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"/._-@+".contains(&b))
+            && text[1..].split('/').all(|part| !matches!(part, "" | "." | ".."));
+        if good && text.len() < 1024 {
+            return Ok(AbsolutePath(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a path", shown(text)))
+            .help("write it from the root, of letters, digits and `._-@+`, without `..`: /srv/shop/data"))
+    }
+}
+
 impl FromText for InputFile {
     const WHAT: &'static str = "a file";
     fn from_text(text: &str) -> Result<Self, Fault> {
@@ -252,6 +314,15 @@ mod tests {
                 &long,
                 &"a".repeat(201),
             ],
+        );
+        check::<UnitName>(
+            &["cups.socket", "getty@tty1.service", "a-b.c.timer"],
+            &["cups", ".service", "a.slice", "-a.service", "a/b.service", "a*.service", &format!("{long}.service")],
+        );
+        check::<ServiceName>(&["shop", "a-1"], &["Shop", "1a", "a_b", "-a", &"a".repeat(33), &long]);
+        check::<AbsolutePath>(
+            &["/srv", "/srv/a.b/c-d_e@f+g"],
+            &["/", "srv", "/srv/", "//srv", "/srv/../etc", "/srv/./x", "/a%n", "/a\\b", "/a*", &format!("/{long}")],
         );
         check::<SysctlKey>(
             &["net.ipv4.ip_forward", "net.ipv4.conf.*.rp_filter", "net.ipv4.conf.br-lan.rp_filter"],

@@ -5,6 +5,7 @@
 //! would be a bug and not a control that was loosened.
 
 mod accounts;
+mod services;
 
 use super::blocklist::{SET4, SET6};
 use super::net::Cidr;
@@ -163,6 +164,7 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     }
     sets(plan, &mut all);
     accounts::accounts(plan, &mut all);
+    services::services(plan, &mut all);
     for unit in plan.units.iter().chain(&plan.scripts) {
         let script = plan.scripts.contains(unit);
         let hurdle =
@@ -294,6 +296,16 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                     ("OnCalendar", _) => "OnCalendar=yearly".to_owned(),
                     ("ReadOnlyPaths", _) => "ReadOnlyPaths=".to_owned(),
                     ("Persistent", "yes") => "Persistent=no".to_owned(),
+                    // A sandbox, and what is said to no neighbour.
+                    _ if file.hurdle == "services"
+                        && IMPLIED.contains(&key)
+                        && file.text.contains("DynamicUser=yes") =>
+                    {
+                        continue;
+                    }
+                    (_, "yes") if file.hurdle == "services" => format!("{key}=no"),
+                    (_, "no") if file.hurdle == "services" => format!("{key}=yes"),
+                    _ if file.hurdle == "services" && LEFT_OUT.contains(&key) => String::new(),
                     _ => continue,
                 };
                 add(
@@ -307,6 +319,20 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
         }
     }
 }
+
+/// What DynamicUser= brings in any case (systemd.exec(5)).
+const IMPLIED: [&str; 5] = ["NoNewPrivileges", "RestrictSUIDSGID", "PrivateTmp", "RemoveIPC", "ProtectSystem"];
+/// Directives of a sandbox that are not yes or no.
+const LEFT_OUT: [&str; 8] = [
+    "ProtectSystem",
+    "ProtectProc",
+    "ProcSubset",
+    "UMask",
+    "SystemCallArchitectures",
+    "SystemCallFilter",
+    "CapabilityBoundingSet",
+    "RestrictAddressFamilies",
+];
 
 /// Where a firewall must stand (systemd.special(7)).
 const BEFORE_THE_NETWORK: &str = "network-pre.target";

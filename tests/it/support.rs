@@ -55,6 +55,7 @@ fn planned(text: &str, image: Option<&str>) -> (Option<(Spec, Facts, Sealed)>, R
 const REFUSED: &[(&str, &str, &[&str])] = &[
     ("rescue", "debian-12-sysvinit", &["rescue/needs-systemd"]),
     ("logins", "debian-12-sysvinit", &["rescue/needs-systemd"]),
+    ("services", "debian-12-sysvinit", &["services/needs-systemd"]),
     ("logins", "rocky-9", &["ssh/second-factor-not-packaged"]),
 ];
 
