@@ -48,7 +48,7 @@ section! {
         listens: Vec<Spanned<Listener>> = Vec::new(), or "nothing";
         /// Whether it also connects to others.
         connects: bool = false, or "false";
-        /// Folders beside /var/lib/NAME, which is its own, that it writes to.
+        /// Folders beside its own, /var/lib/NAME and /run/NAME, that it writes to.
         writes: Vec<Spanned<AbsolutePath>> = Vec::new(), or "none";
         /// Directives of the sandbox that it cannot live with: `MemoryDenyWriteExecute` for what compiles while it runs.
         loosen: Vec<Spanned<Directive>> = Vec::new(), or "none";

@@ -84,8 +84,10 @@ fn listens(plan: &Plan, kind: Kind, what: &str, statement: &str) -> Proof {
     let columns = "{ sub(/^users:/, \"\", $NF); print $1, $5, $NF }";
     let (list, columns) = match kind {
         Kind::Ports => ("ss -Hlntup", columns),
-        // With its inode, and its peer's name and inode.
-        Kind::Unix => ("ss -Hlxp", columns),
+        // ss shows those of its own network alone, and a name in the file system is reached from any.
+        Kind::Unix => {
+            ("for pid in $(lsns -n -t net -o PID); do nsenter -t $pid -n ss -Hlxp 2>/dev/null; done", columns)
+        }
         Kind::Vsock => ("ss -Hlp --vsock", columns),
     };
     // A datagram socket that has no name is waited on by nobody but its maker.
@@ -158,7 +160,7 @@ fn own(unit: &OwnUnit, all: &mut Vec<Proof>) {
     for listener in &unit.listens {
         let (list, what) = match listener.value {
             Listener::Port { .. } => ("ss -Hlntup", listener.to_string()),
-            Listener::Unix(_) => ("ss -Hlxp", listener.to_string()),
+            Listener::Unix(_) => ("nsenter -t $pid -n ss -Hlxp", listener.to_string()),
             Listener::Vsock(_) => ("ss -Hlp --vsock", listener.to_string()),
         };
         let script = format!(
@@ -167,7 +169,8 @@ fn own(unit: &OwnUnit, all: &mut Vec<Proof>) {
             listener.pattern()
         );
         let statement = format!("{file} waits on {what}");
-        let id = format!("{name}-listens-{}", what.trim_start_matches(['/', '@']).replace('*', "any"));
+        let id =
+            format!("{name}-listens-{}", what.trim_start_matches(['/', '@']).replace('/', "-").replace('*', "any"));
         all.push(script_proof(&id, &["ss(8)"], statement, script));
     }
 }
