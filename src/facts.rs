@@ -72,6 +72,8 @@ section! {
         versions: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
         /// Services that nobody should run any more, by what they do.
         refused: BTreeMap<String, Refused> = BTreeMap::new(), or "the family's";
+        /// Where security updates come from, as what installs them by itself names it.
+        security: Vec<String> = Vec::new(), or "the family's";
         /// Sockets that the image's own daemons wait on, as a spec writes them.
         listens: Vec<String> = Vec::new(), or "the family's";
         /// Abilities.
@@ -166,6 +168,7 @@ impl Facts {
                 file.refused.entry(key).or_insert(value);
             }
             file.listens.extend(family.listens);
+            file.security.extend(family.security);
             file.has.extend(family.has);
             file.start = file.start.or(family.start);
         }
@@ -225,6 +228,12 @@ impl Facts {
     /// The image does not say.
     pub fn refused(&self, key: &str) -> Result<&Refused, Unknown> {
         self.file.refused.get(key).ok_or_else(|| Unknown { image: self.name.clone(), fact: format!("refused.{key}") })
+    }
+
+    /// Where security updates come from, as what installs them by itself names it.
+    #[must_use]
+    pub fn security(&self) -> &[String] {
+        &self.file.security
     }
 
     /// Sockets that the image's own daemons wait on.

@@ -11,6 +11,7 @@ pub mod rescue;
 pub mod services;
 pub mod ssh;
 pub mod sysctl;
+pub mod updates;
 
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
@@ -183,5 +184,6 @@ hurdles! {
     services: services::Services,
     blocklist: blocklist::Blocklist,
     firewall: firewall::Firewall,
+    updates: updates::Updates,
     rescue: rescue::Rescue,
 }

@@ -98,6 +98,8 @@ pub enum Syntax {
     Rules,
     /// `Key=value`, as systemd.unit(5).
     Unit,
+    /// `Key "value";`, as apt.conf(5).
+    Apt,
     /// Words behind the last quotation mark `"`, as a file of grub's has the kernel's arguments.
     Arguments,
 }

@@ -74,6 +74,43 @@ name! {
 }
 
 name! {
+    /// A package: lower-case letters, digits and `+-.` (deb-control(5)), and what other families use beside (`_`, capitals).
+    PackageName
+}
+
+name! {
+    /// A time of the day: `04:30`.
+    TimeOfDay
+}
+
+impl FromText for PackageName {
+    const WHAT: &'static str = "a package";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-._".contains(&b));
+        if good && (2..=100).contains(&text.len()) {
+            return Ok(PackageName(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a package", shown(text)))
+            .help("write its name alone, without a version: postgresql-15"))
+    }
+}
+
+impl FromText for TimeOfDay {
+    const WHAT: &'static str = "a time of the day";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let number = |text: &str, most: u8| {
+            text.len() == 2 && text.bytes().all(|b| b.is_ascii_digit()) && text.parse::<u8>().is_ok_and(|n| n <= most)
+        };
+        if text.split_once(':').is_some_and(|(hours, minutes)| number(hours, 23) && number(minutes, 59)) {
+            return Ok(TimeOfDay(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a time of the day", shown(text)))
+            .help("write hours and minutes, in quotes: \"04:30\""))
+    }
+}
+
+name! {
     /// A path from the root, of characters that need no quoting anywhere.
     AbsolutePath
 }
@@ -318,6 +355,11 @@ mod tests {
         check::<UnitName>(
             &["cups.socket", "getty@tty1.service", "a-b.c.timer"],
             &["cups", ".service", "a.slice", "-a.service", "a/b.service", "a*.service", &format!("{long}.service")],
+        );
+        check::<PackageName>(&["libstdc++6", "postgresql-15", "python3.11"], &["a", "-a", "a=1", "a/b", "a*", &long]);
+        check::<TimeOfDay>(
+            &["00:00", "04:30", "23:59"],
+            &["4:30", "24:00", "04:60", "04:30:00", "+4:30", "0430", "04:3a"],
         );
         check::<ServiceName>(&["shop", "a-1"], &["Shop", "1a", "a_b", "-a", &"a".repeat(33), &long]);
         check::<AbsolutePath>(

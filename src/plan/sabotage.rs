@@ -274,6 +274,30 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                 let last = key.rsplit('.').next().unwrap_or(key);
                 add(format!("flip {key}"), format!("{name} says `{new}`"), with_line(&file.text, at, Some(&new)), last);
             }
+            // A line of apt.conf(5) that is a comment begins with two slashes.
+            Syntax::Apt if line.starts_with("//") => {}
+            Syntax::Apt => {
+                let (key, value) = line.split_once(" \"").unwrap_or((line, ""));
+                let new = match value {
+                    "true\";" => Some(format!("{key} \"false\";")),
+                    "false\";" => Some(format!("{key} \"true\";")),
+                    "0\";" => Some(format!("{key} \"1\";")),
+                    "1\";" => Some(format!("{key} \"0\";")),
+                    _ => None,
+                };
+                // How long something is kept, or waited for, makes nobody less safe.
+                if key.ends_with("Interval") || key.ends_with("Timeout") {
+                    continue;
+                }
+                let sentence = match &new {
+                    Some(new) => format!("{name} says `{new}`"),
+                    None => format!("{name} lacks `{line}`"),
+                };
+                let key = key.trim_end_matches(':');
+                let what = if new.is_some() { format!("flip {key}") } else { format!("drop line {at} of {name}") };
+                let word = key.rsplit("::").next().unwrap_or(key);
+                add(what, sentence, with_line(&file.text, at, new.as_deref()), word);
+            }
             Syntax::Arguments => {
                 // An argument of the kernel holds no mark of quotation (KernelArgument).
                 let (head, tail) = line.rsplit_once('"').unwrap_or(("", line));

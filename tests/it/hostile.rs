@@ -45,6 +45,7 @@ fn whole() -> Value {
             "services": { "refuse": ["telnet", "ftp"], "mask": ["cups.socket"], "listens": ["127.0.0.1:9000/tcp", "/run/shop/*", "1234/vsock"],
                 "units": [{ "name": "shop", "run": ["/usr/bin/python3", "-c", "print(1)"], "user": "ines", "listens": ["80/tcp", "[::1]:81/udp"],
                     "connects": true, "writes": ["/srv/shop"], "loosen": ["MemoryDenyWriteExecute"], "exposure": 30 }] },
+            "updates": { "first_boot": "all", "then": "security", "by": "image", "at": "04:30", "reboot": "03:15", "hold": ["libstdc++6"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
                 { "file": root().join("tests/lists/drop.netset"), "url": "https://lists.example.org/drop.txt" }] },
             "firewall": { "policy": "drop", "ipv6": "same", "outbound": "deny", "metadata": "root", "start": "unit", "allow_out": [
