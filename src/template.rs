@@ -8,13 +8,13 @@ use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
 
-/// A template that is part of the program.
+/// A template: part of the program, or a person's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Template {
+pub struct Template<'a> {
     /// Its path under `templates/`.
-    pub name: &'static str,
+    pub name: &'a str,
     /// Its text.
-    pub text: &'static str,
+    pub text: &'a str,
 }
 
 /// Names a template; it is read when the program is compiled, so one that is missing does not compile.
@@ -44,7 +44,7 @@ impl std::error::Error for TemplateFault {}
 ///
 /// # Errors
 /// A name that the context does not have, or a value that the target's syntax cannot hold; the value is not shown.
-pub fn render(template: Template, context: &impl Serialize) -> Result<String, TemplateFault> {
+pub fn render(template: Template<'_>, context: &impl Serialize) -> Result<String, TemplateFault> {
     let mut env = Environment::new();
     env.set_undefined_behavior(UndefinedBehavior::Strict);
     let mut syntax = SyntaxConfig::builder();
@@ -56,6 +56,7 @@ pub fn render(template: Template, context: &impl Serialize) -> Result<String, Te
         Some("service" | "timer") => AutoEscape::Custom("service".into()),
         Some("rules") => AutoEscape::Custom("rules".into()),
         Some("nft") => AutoEscape::Custom("nft".into()),
+        Some("plain") => AutoEscape::Custom("plain".into()),
         _ => AutoEscape::Custom("unknown".into()),
     });
     env.set_formatter(|out, state, value| {
@@ -122,6 +123,8 @@ fn quoted(syntax: &str, text: &str) -> Option<String> {
         "service" => only("@._:/,+-="),
         // iptables-restore(8), nft(8).
         "rules" | "nft" => only("._:/,-"),
+        // A person's own file, in a syntax that only its author knows.
+        "plain" => Some(text.to_owned()),
         _ => None,
     }
 }

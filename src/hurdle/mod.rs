@@ -4,6 +4,7 @@
 
 pub mod accounts;
 pub mod blocklist;
+pub mod files;
 pub mod firewall;
 pub mod kernel;
 pub mod passwords;
@@ -186,4 +187,5 @@ hurdles! {
     firewall: firewall::Firewall,
     updates: updates::Updates,
     rescue: rescue::Rescue,
+    files: files::Files,
 }

@@ -215,6 +215,8 @@ pub struct Plan {
     pub accounts: BTreeMap<UserName, Account>,
     /// Files, by absolute path.
     pub files: BTreeMap<String, File>,
+    /// Whose a file is, `NAME:GROUP`, where it is not root's.
+    pub owners: BTreeMap<String, String>,
     /// Units that are started at every boot.
     pub units: BTreeSet<String>,
     /// Scripts of SysV init that are started at every boot.
@@ -271,6 +273,7 @@ impl Plan {
             packages: BTreeSet::new(),
             accounts: BTreeMap::new(),
             files: BTreeMap::new(),
+            owners: BTreeMap::new(),
             units: BTreeSet::new(),
             scripts: BTreeSet::new(),
             sysctls: BTreeMap::new(),
@@ -318,7 +321,7 @@ impl Plan {
         stage: Stage,
         path: &str,
         mode: u32,
-        template: Template,
+        template: Template<'static>,
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;
@@ -341,7 +344,7 @@ impl Plan {
         &mut self,
         hurdle: &'static str,
         stage: Stage,
-        template: Template,
+        template: Template<'static>,
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
         let text = render(template, context)?;

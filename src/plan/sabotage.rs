@@ -5,6 +5,7 @@
 //! would be a bug and not a control that was loosened.
 
 mod accounts;
+mod files;
 mod services;
 
 use super::blocklist::{SET4, SET6};
@@ -148,8 +149,9 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     let mut all = Vec::new();
     for (path, file) in &plan.files {
         lines(path, file, &mut all);
-        all.extend(not_run(path, file));
-        all.push(looser(path, file));
+        all.extend(files::not_run(path, file));
+        all.extend(files::altered(path, file));
+        all.push(files::looser(path, file));
     }
     // A network that is too small to count its sources apart has no proof of that.
     for sabotage in all.iter_mut().filter(|s| s.eyes.contains(&Eye::Burst)) {
@@ -196,19 +198,6 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
         });
     }
     all
-}
-
-// What init or cron runs, and skips without a word when it cannot.
-fn not_run(path: &str, file: &File) -> Option<Sabotage> {
-    let name = path.rsplit('/').next().unwrap_or(path);
-    (file.mode & 0o111 != 0 && !path.starts_with(LIB)).then(|| Sabotage {
-        id: format!("{}/not run {name}", file.hurdle),
-        hurdle: file.hurdle.to_owned(),
-        what: format!("{path} cannot be run"),
-        change: Change::Scripts { spoil: format!("chmod a-x {path}"), mend: format!("chmod {:o} {path}", file.mode) },
-        word: path.to_owned(),
-        eyes: Vec::new(),
-    })
 }
 
 fn words(text: &str) -> impl Iterator<Item = (usize, &str)> {
@@ -455,20 +444,6 @@ fn source(line: &str) -> Option<(&str, &str, &str)> {
     let (head, rest) = line.split_once(" -s ")?;
     let (net, _) = rest.split_once(' ')?;
     Some((head, net, &rest[net.len()..]))
-}
-
-fn looser(path: &str, file: &File) -> Sabotage {
-    Sabotage {
-        id: format!("{}/loosen {path}", file.hurdle),
-        hurdle: file.hurdle.to_owned(),
-        what: format!("anybody may read and write {path}"),
-        change: Change::Scripts {
-            spoil: format!("chmod {:o} '{path}'", file.mode | 0o666),
-            mend: format!("chmod {:o} '{path}'", file.mode),
-        },
-        word: path.to_owned(),
-        eyes: Vec::new(),
-    }
 }
 
 #[cfg(test)]

@@ -55,6 +55,12 @@ fn whole() -> Value {
                 { "services": ["http", "https"], "after": "provisioning" },
                 { "ports": ["8000-8010", "9000"], "protocol": "tcp", "interface": "eth0" },
             ]},
+            "files": { "put": [
+                    { "path": "/srv/shop/a.conf", "text": "a {{ values.b }}\n", "values": { "b": "c" }, "mode": "0640", "owner": "ines:adm" },
+                    { "path": "/srv/shop/list", "from": root().join("tests/lists/shop.sh") }],
+                "run": [{ "name": "stock", "text": "true", "stage": "open" }],
+                "proofs": [{ "name": "stocked", "statement": "it is stocked", "script": "true" },
+                    { "name": "seen", "statement": "it is seen", "port": "8000/tcp", "from": "192.0.2.9", "answer": "open" }] },
             "rescue": { "people": ["ines"], "from": ["10.20.0.0/16", "2001:db8:20::/48"], "healthy_within": 60, "boot_within": 900 },
         },
         "deliver": ["cloud-init"],
