@@ -1,4 +1,4 @@
 # hardtack, templates/files/run.sh: commands of the spec, in its order. Each may run twice.
-for command in{% for command in commands %} {{ command }}{% endfor %}; do
-    sh {{ lib }}/own/$command || { echo "files: $command has failed"; exit 1; }
-done
+{% for command in commands %}
+sh {{ lib }}/own/{{ command }} || { echo "files: {{ command }} has failed"; exit 1; }
+{% endfor %}

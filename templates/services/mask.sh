@@ -1,4 +1,5 @@
 # hardtack, templates/services/mask.sh: units that nothing starts, whoever asks. A preset enables again what was only disabled.
+# shellcheck disable=SC2043 # one, or several
 for unit in{% for unit in units %} {{ unit }}{% endfor %}; do
     # One that the image does not have is masked as well, for the day when it comes.
     systemctl --quiet --no-reload mask $unit 2>/dev/null

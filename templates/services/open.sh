@@ -1,4 +1,4 @@
 # hardtack, templates/services/open.sh: a person's own units start when all before has succeeded.
-for unit in{% for unit in units %} {{ unit }}{% endfor %}; do
-    systemctl --no-block start $unit || exit 1
-done
+{% for unit in units %}
+systemctl --no-block start {{ unit }} || exit 1
+{% endfor %}

@@ -1,5 +1,6 @@
 # hardtack, templates/services/refuse.sh: what speaks in clear text is not here, and does not come back.
 present=
+# shellcheck disable=SC2043 # one, or several
 for package in{% for package in packages %} {{ package }}{% endfor %}; do
     if command -v dpkg-query >/dev/null; then
         # shellcheck disable=SC2016 # a format of dpkg-query, not of the shell

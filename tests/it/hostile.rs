@@ -345,7 +345,7 @@ fn judge_rootfs(
             // Addresses of a network, which the machine comes from to itself.
             let tried = line.trim().strip_prefix("for who in 'ines ").and_then(|l| l.strip_suffix("'; do"));
             let tried = tried.is_some_and(|all| all.split(' ').all(|a| a.parse::<std::net::IpAddr>().is_ok()));
-            let word = line.strip_prefix("ExecStart=").is_some_and(|l| words(l).iter().any(|w| *w == case.value));
+            let word = line.strip_prefix("ExecStart=").is_some_and(|l| words(l).contains(&case.value));
             assert!(word || digest || lower || root || tried || key && known, "{about}: {name} now says {line:?}");
         }
         if now.starts_with("#!/bin/sh") || name.contains("/hardtack/") && name.contains(".d/") {
