@@ -12,6 +12,7 @@ pub mod rescue;
 pub mod services;
 pub mod ssh;
 pub mod sysctl;
+pub mod system;
 pub mod updates;
 
 use crate::facts::{Facts, Unknown};
@@ -182,6 +183,7 @@ hurdles! {
     ssh: ssh::Ssh,
     sysctl: sysctl::Sysctl,
     kernel: kernel::Kernel,
+    system: system::System,
     services: services::Services,
     blocklist: blocklist::Blocklist,
     firewall: firewall::Firewall,

@@ -16,6 +16,8 @@ section! {
         /// `sound`: what CIS, ANSSI BP-028, dev-sec and KSPP ask for and no ordinary server misses.
         /// `article`: forwarding off, as the article has it. `none`: only `set`.
         baseline: Spanned<Baseline> = Spanned::default_of(Baseline::Sound), or "sound";
+        /// What the machine is for, where a baseline would break that: `server`, `router`, `docker-host`, `kubernetes-node`.
+        purpose: Spanned<Purpose> = Spanned::default_of(Purpose::Server), or "server";
         /// Parameters of your own, in dotted form; they win over the baseline. `*` stands for every interface.
         set: Settings = Settings::default(), or "none";
     }
@@ -30,6 +32,20 @@ choice! {
         Article => "article",
         /// Nothing.
         None => "none",
+    }
+}
+
+choice! {
+    /// What a machine is for.
+    pub enum Purpose as "a purpose" {
+        /// It serves, and passes nothing on.
+        Server => "server",
+        /// It passes packets on between networks.
+        Router => "router",
+        /// Docker passes packets on to its containers.
+        DockerHost => "docker-host",
+        /// So do kubelet and its network, in both families.
+        KubernetesNode => "kubernetes-node",
     }
 }
 
@@ -262,13 +278,57 @@ const SOUND: &[Row] = &[
     ("vm.mmap_min_addr", "65536", "a null pointer of the kernel points nowhere", &["KSPP"]),
 ];
 
+const PASSES_ON: Row = (
+    "net.ipv4.ip_forward",
+    "1",
+    "IPv4 packets are passed on, as the machine's purpose needs",
+    &["R2", "ip-sysctl.rst"],
+);
+const PASSES_ON_IPV6: Row = (
+    "net.ipv6.conf.*.forwarding",
+    "1",
+    "IPv6 packets are passed on, as the machine's purpose needs",
+    &["R2", "ip-sysctl.rst"],
+);
+// What comes in by one link and is answered by another one is a router's work; what comes from nowhere is still dropped.
+const LOOSE: Row = (
+    "net.ipv4.conf.*.rp_filter",
+    "2",
+    "packets with a source that leads nowhere are dropped",
+    &["R44", "RFC 3704", "ip-sysctl.rst"],
+);
+// kubelet does not start on other values with --protect-kernel-defaults (its pkg/kubelet/cm).
+const KUBELET: &[Row] = &[
+    PASSES_ON,
+    PASSES_ON_IPV6,
+    LOOSE,
+    ("vm.overcommit_memory", "1", "memory is promised as kubelet wants it", &["kubelet(1)"]),
+    ("kernel.panic", "10", "a kernel that has failed starts again after ten seconds", &["kubelet(1)"]),
+    ("kernel.panic_on_oops", "1", "a kernel with a fault does not go on", &["kubelet(1)", "KSPP"]),
+];
+
+impl Purpose {
+    /// Instead of the baseline's, or beside them.
+    fn rows(self) -> &'static [Row] {
+        match self {
+            Purpose::Server => &[],
+            Purpose::Router => &[PASSES_ON, PASSES_ON_IPV6, LOOSE],
+            Purpose::DockerHost => &[PASSES_ON],
+            Purpose::KubernetesNode => KUBELET,
+        }
+    }
+}
+
 impl Sysctl {
     fn rows(&self) -> Vec<Row> {
-        match *self.baseline {
-            Baseline::Sound => ARTICLE.iter().chain(SOUND).copied().collect(),
+        let baseline = match *self.baseline {
+            Baseline::Sound => [ARTICLE, SOUND].concat(),
             Baseline::Article => ARTICLE.to_vec(),
             Baseline::None => Vec::new(),
-        }
+        };
+        let purpose = self.purpose.rows();
+        let others = baseline.into_iter().filter(|row| !purpose.iter().any(|other| other.0 == row.0));
+        others.chain(purpose.iter().copied()).collect()
     }
 
     // What the file says in the end; a person's own value wins.
@@ -342,8 +402,18 @@ mod tests {
     #[test]
     fn every_row_of_the_baseline_is_well_formed_and_stands_once() {
         let all: Vec<_> = ARTICLE.iter().chain(SOUND).collect();
-        let sysctl = Sysctl { baseline: Spanned::default_of(Baseline::Sound), set: Settings::default() };
-        assert_eq!(sysctl.settings().len(), all.len());
+        let of = |purpose| Sysctl {
+            baseline: Spanned::default_of(Baseline::Sound),
+            purpose: Spanned::default_of(purpose),
+            set: Settings::default(),
+        };
+        assert_eq!(of(Purpose::Server).settings().len(), all.len());
         assert!(all.iter().all(|row| !row.2.is_empty() && !row.3.is_empty()));
+        // A purpose takes nothing away.
+        for purpose in [Purpose::Router, Purpose::DockerHost, Purpose::KubernetesNode] {
+            let settings = of(purpose).settings();
+            assert!(all.iter().all(|row| settings.keys().any(|key| key.as_str() == row.0)));
+            assert_eq!(settings[&SysctlKey::from_text("net.ipv4.ip_forward").unwrap()].0.as_str(), "1");
+        }
     }
 }

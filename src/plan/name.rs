@@ -79,6 +79,25 @@ name! {
 }
 
 name! {
+    /// A module of the kernel.
+    ModuleName
+}
+
+impl FromText for ModuleName {
+    const WHAT: &'static str = "a module of the kernel";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        let good = text.starts_with(|c: char| c.is_ascii_alphanumeric())
+            && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b));
+        // MODULE_NAME_LEN of the kernel.
+        if good && text.len() < 56 {
+            return Ok(ModuleName(text.to_owned()));
+        }
+        Err(Fault::new(format!("`{}` is not a module of the kernel", shown(text)))
+            .help("write its name as lsmod does: usb_storage"))
+    }
+}
+
+name! {
     /// A time of the day: `04:30`.
     TimeOfDay
 }

@@ -40,11 +40,12 @@ fn whole() -> Value {
                 "revoked": [root().join("tests/lists/team.pub")], "sftp": false, "tcp_forwarding": true, "agent_forwarding": false,
                 "x11_forwarding": false },
             "passwords": { "min_length": 14, "min_classes": 3, "remember": 24, "lock_after": 5, "unlock_after": 900 },
-            "sysctl": { "baseline": "sound", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
+            "sysctl": { "baseline": "sound", "purpose": "server", "set": { "net.core.somaxconn": "1024", "net.ipv4.tcp_rmem": "4096 87380 6291456" } },
             "kernel": { "arguments": ["init_on_free=1", "slab_nomerge"] },
             "services": { "refuse": ["telnet", "ftp"], "mask": ["cups.socket"], "listens": ["127.0.0.1:9000/tcp", "/run/shop/*", "1234/vsock"],
                 "units": [{ "name": "shop", "run": ["/usr/bin/python3", "-c", "print(1)"], "user": "ines", "listens": ["80/tcp", "[::1]:81/udp"],
                     "connects": true, "writes": ["/srv/shop"], "loosen": ["MemoryDenyWriteExecute"], "exposure": 30 }] },
+            "system": { "deny_modules": ["cramfs", "usb-storage"], "tmp": "noexec", "core_dumps": false, "umask": "027", "cron": ["ines"] },
             "updates": { "first_boot": "all", "then": "security", "by": "image", "at": "04:30", "reboot": "03:15", "hold": ["libstdc++6"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
                 { "file": root().join("tests/lists/drop.netset"), "url": "https://lists.example.org/drop.txt" }] },
