@@ -169,8 +169,10 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     services::services(plan, &mut all);
     for unit in plan.units.iter().chain(&plan.scripts) {
         let script = plan.scripts.contains(unit);
-        let hurdle =
-            plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map_or("delivery", |(_, f)| f.hurdle);
+        let file = plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map(|(_, f)| f);
+        let hurdle = file.map_or("delivery", |f| f.hurdle);
+        // What watches a first boot has nothing to do on a machine that has come through it.
+        let done = file.is_some_and(|f| f.text.contains("ConditionPathExists=!"));
         let mut add = |what: &str, spoil: String, mend: String| {
             all.push(Sabotage {
                 id: format!("{hurdle}/{what} {unit}"),
@@ -186,7 +188,9 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
         } else {
             let [off, on] = ["disable", "enable"].map(|verb| format!("systemctl --no-reload {verb} {unit}"));
             add("disabled", off, on);
-            add("stopped", format!("systemctl stop {unit}"), format!("systemctl start {unit}"));
+            if !done {
+                add("stopped", format!("systemctl stop {unit}"), format!("systemctl start {unit}"));
+            }
         }
         all.push(Sabotage {
             id: format!("{hurdle}/leave out {unit}"),
