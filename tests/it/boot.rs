@@ -6,6 +6,7 @@
 mod lists;
 mod logins;
 mod machine;
+mod own;
 mod rescue;
 mod several;
 mod shut;
