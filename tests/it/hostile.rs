@@ -57,7 +57,7 @@ fn whole() -> Value {
                 { "ports": ["8000-8010", "9000"], "protocol": "tcp", "interface": "eth0" },
             ]},
             "files": { "put": [
-                    { "path": "/srv/shop/a.conf", "text": "a {{ values.b }}\n", "values": { "b": "c" }, "mode": "0640", "owner": "ines:adm" },
+                    { "path": "/srv/shop/a.conf", "text": "a {{ values.b }}\n", "values": { "b": "c" }, "mode": "0644", "owner": "ines:adm" },
                     { "path": "/srv/shop/list", "from": root().join("tests/lists/shop.sh") }],
                 "run": [{ "name": "stock", "text": "true", "stage": "open" }],
                 "proofs": [{ "name": "stocked", "statement": "it is stocked", "script": "true" },
@@ -92,6 +92,9 @@ struct Case {
     spec: Value,
 }
 
+/// In how many turns the keys are spoiled.
+const TURNS: usize = 8;
+
 fn all_cases() -> Vec<Case> {
     let (mut leaves, mut keys) = (Vec::new(), Vec::new());
     places(&whole(), "", &mut leaves, &mut keys);
@@ -100,13 +103,15 @@ fn all_cases() -> Vec<Case> {
         format!("{KEY} $(x) 'y' \"z\" # %u {{{{ 7*7 }}}} HARDTACK *a &b !c"),
         format!("command=\"/bin/sh -c 'touch /tmp/pwn; $(x) `y`'\" {KEY} \u{1f600}"),
     ]);
-    for value in values {
+    for (turn, value) in values.enumerate() {
         for place in &leaves {
             let mut spec = whole();
             *spec.pointer_mut(place).unwrap() = Value::from(value.as_str());
             cases.push(Case { place: place.clone(), value: value.clone(), spec });
         }
-        for place in &keys {
+        // A key that is not known is refused whatever it is, so these take turns; one that a person makes up has all of them.
+        let made_up = |place: &str| ["/set/", "/values/"].iter().any(|maps| place.contains(maps));
+        for (_, place) in keys.iter().enumerate().filter(|(at, place)| at % TURNS == turn % TURNS || made_up(place)) {
             let mut spec = whole();
             let (parent, key) = place.rsplit_once('/').unwrap();
             let map = spec.pointer_mut(parent).and_then(Value::as_object_mut).unwrap();
@@ -277,6 +282,9 @@ fn as_written(case: &Case) -> String {
 fn own(case: &Case, name: &str) -> String {
     match case.place.as_str() {
         "every ines" => name.replace(&format!("/{}", as_written(case)), "/ines"),
+        "/hurdles/files/run/0/name" => name.replace(&format!("/own/01-{}", as_written(case)), "/own/01-stock"),
+        "/hurdles/files/put/0/path" => name.replace(&case.value, "/srv/shop/a.conf"),
+        "/hurdles/files/put/1/path" => name.replace(&case.value, "/srv/shop/list"),
         "/hurdles/services/units/0/name" => name.replace(&format!("/{}.service", as_written(case)), "/shop.service"),
         _ => name.to_owned(),
     }
@@ -323,6 +331,12 @@ fn judge_rootfs(
         }
         let text = |data: &[u8]| String::from_utf8(data.to_vec()).unwrap();
         let (now, then) = (text(&entry.data), text(&before.data));
+        // What a person writes into a file of their own is theirs; in any other it is judged.
+        let own_text =
+            case.place.starts_with("/hurdles/files/") && ["/text", "/from"].iter().any(|key| case.place.ends_with(key));
+        if own_text && (name.contains("/srv/shop/") || name.ends_with("/own/01-stock")) {
+            continue;
+        }
         // What is allowed is cut out of a list, which may make many networks of one.
         if name.ends_with(".cidr") {
             assert!(now.lines().all(|l| Cidr::from_text(l).is_ok()), "{about}: {name}\n{now}");
@@ -347,7 +361,12 @@ fn judge_rootfs(
             let tried = line.trim().strip_prefix("for who in 'ines ").and_then(|l| l.strip_suffix("'; do"));
             let tried = tried.is_some_and(|all| all.split(' ').all(|a| a.parse::<std::net::IpAddr>().is_ok()));
             let word = line.strip_prefix("ExecStart=").is_some_and(|l| words(l).contains(&case.value));
-            assert!(word || digest || lower || root || tried || key && known, "{about}: {name} now says {line:?}");
+            // As a regular expression that means nothing else.
+            let literal = line.contains(&value.replace('+', "[+]").replace('.', "[.]"));
+            assert!(
+                literal || word || digest || lower || root || tried || key && known,
+                "{about}: {name} now says {line:?}"
+            );
         }
         if now.starts_with("#!/bin/sh") || name.contains("/hardtack/") && name.contains(".d/") {
             scripts.insert(now);
