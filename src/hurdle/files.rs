@@ -407,7 +407,7 @@ impl Hurdle for Files {
                 Ok(text) => {
                     let (mode, stage, hurdle) = (file.mode.0, Stage::Apply, "files");
                     plan.file(path, File { mode, text, stage, hurdle, template: "", controls: None });
-                    if file.owner.0 != "root:root" {
+                    if file.owner.span.is_some() {
                         let (owner, mode) = (file.owner.0.clone(), format!("{mode:04o}"));
                         plan.owners.insert(path.to_owned(), owner.clone());
                         holes.files.push(Owned { path: path.to_owned(), owner, mode });
