@@ -26,7 +26,7 @@ section! {
         at: Option<Spanned<TimeOfDay>> = None, or "04:30; by cron, when that does its daily work";
         /// When the machine may reboot where an update asks for that.
         reboot: Option<Spanned<TimeOfDay>> = None, or "never by itself";
-        /// Packages that wait for a person.
+        /// Packages that wait for a person once the first boot is over.
         hold: Vec<Spanned<PackageName>> = Vec::new(), or "none";
     }
 }
@@ -199,7 +199,7 @@ impl Hurdle for Updates {
                 "nothing-is-left",
                 &["R24", "CIS 1.2.2.1"],
                 "no update that the first boot should have brought is left",
-                LEFT.to_owned(),
+                format!("only='{}'\n{LEFT}", if *self.first_boot == Amount::All { "" } else { "security" }),
             );
         }
         if facts.path("apt-conf-d").is_ok() {
@@ -321,10 +321,10 @@ impl Updates {
     }
 }
 
-// Without lists nobody knows, and then it is not said that nothing is left.
+// apt names the archive that it would take each from. Without lists nobody knows, and then it is not said that nothing is left.
 const LEFT: &str = "if command -v apt-get >/dev/null; then\n  ls /var/lib/apt/lists/*_Packages* >/dev/null 2>&1 || { echo 'there are no package lists'; exit 75; }\n  \
-    left=$(LC_ALL=C apt-get -s upgrade --with-new-pkgs | grep '^Inst ' | cut -d' ' -f2)\nelse\n  \
-    left=$(dnf -q check-update | awk 'NF == 3 { print $1 }')\nfi\n\
+    left=$(LC_ALL=C apt-get -s upgrade --with-new-pkgs | grep '^Inst ' | grep -i \"$only\" | cut -d' ' -f2)\nelse\n  \
+    left=$(dnf -q check-update ${only:+--security} | awk 'NF == 3 { print $1 }')\nfi\n\
     [ -z \"$left\" ] || { echo $left; exit 1; }\necho 'nothing is left'\n";
 
 const SETTINGS: &str = "seen=$(apt-config dump)\nprintf '%s' \"$lines\" | while read -r line; do\n  \
@@ -332,7 +332,7 @@ const SETTINGS: &str = "seen=$(apt-config dump)\nprintf '%s' \"$lines\" | while 
     echo 'as the spec says'\n";
 
 // What it takes it says itself, with its patterns filled in; the codename is the machine's.
-const TAKEN: &str = "id=$(. /etc/os-release; echo \"$ID\") codename=$(. /etc/os-release; echo \"$VERSION_CODENAME\")\n\
+const TAKEN: &str = "codename=$(. /etc/os-release; echo \"$VERSION_CODENAME\")\n\
     wanted=$(echo \"$wanted\" | sed \"s/[$]{distro_codename}/$codename/\" | sort)\n\
     seen=$(apt-config dump Unattended-Upgrade::Origins-Pattern | sed -n 's/^Unattended-Upgrade::Origins-Pattern:: \"\\(.*\\)\";$/\\1/p' | sed \"s/[$]{distro_codename}/$codename/\" | sort)\n\
     [ \"$seen\" = \"$wanted\" ] || { echo takes $seen; exit 1; }\n\
