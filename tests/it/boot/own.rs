@@ -26,7 +26,7 @@ fn what_is_a_persons_own_holds_on_debian_12() {
     std::fs::write(&path, spec).unwrap();
     let (report, said) = proved(&[path.to_str().unwrap(), "--image", "debian-12"], None);
     held_again(&report);
-    // On the bare image LLMNR is answered by whoever asks, hfs could be loaded, and nothing of the shop is there.
+    // On the bare image LLMNR is waited on, nothing forbids hfs, and nothing of the shop is there.
     for id in [
         "services/listens-ports",
         "services/no-neighbours-names",
