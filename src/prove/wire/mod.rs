@@ -48,6 +48,9 @@ const LATE: Duration = Duration::from_secs(60);
 /// How many different flows of the guest are remembered.
 const CAPTURE: usize = 4096;
 
+/// Where every name is that a name server has no other place for.
+pub const ANY_NAME: &str = "*";
+
 /// How many IPv4 routes fit into one option of DHCP, nine octets for each host (RFC 3442).
 pub const MOST_ROUTES: usize = 28;
 
@@ -259,7 +262,7 @@ impl Lan {
         bridge::serve(&self.shared, at, local)
     }
 
-    /// From now on the name server answers, and knows these names, in lower case, and no others.
+    /// From now on the name server answers, and knows these names, in lower case, and no others, unless [`ANY_NAME`] is among them.
     pub fn names(&self, names: BTreeMap<String, IpAddr>) {
         self.shared.lock().names = names;
     }

@@ -13,7 +13,7 @@ use super::bridge::Work;
 use super::build;
 use super::frames::{self, Heard, Note, Said, our_mac};
 use super::services::Services;
-use super::{Answer, Flow, Guest, Inner, Shared};
+use super::{ANY_NAME, Answer, Flow, Guest, Inner, Shared};
 
 /// Between two router advertisements.
 const CHATTER: Duration = Duration::from_secs(3);
@@ -295,7 +295,7 @@ fn resolved(payload: &[u8], query: &Query, names: &BTreeMap<String, IpAddr>) -> 
     if names.is_empty() {
         return None;
     }
-    let address = names.get(&query.name.to_ascii_lowercase());
+    let address = names.get(&query.name.to_ascii_lowercase()).or_else(|| names.get(ANY_NAME));
     let data = match (query.kind, address) {
         (1, Some(IpAddr::V4(a))) => a.octets().to_vec(),
         (28, Some(IpAddr::V6(a))) => a.octets().to_vec(),

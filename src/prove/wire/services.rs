@@ -34,8 +34,8 @@ impl Services {
             (None, Said::Arp { sender, .. }) => self.learn4(sender, guest),
             (Some(IpAddr::V4(from)), _) => self.learn4(from, guest),
             (Some(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), Said::Solicit { target })
-            | (Some(IpAddr::V6(_)), Said::Advert { target }) => self.learn6(target, guest),
-            (Some(IpAddr::V6(from)), _) => self.learn6(from, guest),
+            | (Some(IpAddr::V6(_)), Said::Advert { target }) => self.learn6(target, true, guest),
+            (Some(IpAddr::V6(from)), _) => self.learn6(from, false, guest),
             (None, _) => {}
         }
     }
@@ -46,12 +46,16 @@ impl Services {
         }
     }
 
-    fn learn6(&mut self, address: Ipv6Addr, guest: &mut Guest) {
+    // A machine of two cards may answer by one with the link-local address of the other (seen on Linux, while a card comes up): what it
+    // has claimed counts, and what it has merely said something as counts until then.
+    fn learn6(&mut self, address: Ipv6Addr, claims: bool, guest: &mut Guest) {
         if address.is_multicast() || address.is_unspecified() || address == frames::ROUTER6 {
             return;
         }
         if address.is_unicast_link_local() {
-            guest.ipv6_link_local = Some(address);
+            if claims || guest.ipv6_link_local.is_none() {
+                guest.ipv6_link_local = Some(address);
+            }
         } else if self.network.on_link6(address) {
             guest.ipv6_global = Some(address);
         } else {

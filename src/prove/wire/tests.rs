@@ -196,6 +196,13 @@ fn whoever_probes_an_address_is_not_answered() {
     assert!(!answers(tentative, tentative));
     assert!(answers(tentative, ROUTER6));
     assert_eq!(guest.ipv6_link_local, Some(tentative));
+    // Its other card's address: it says something as that here, and has not claimed it.
+    let strange = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 3);
+    for (source, target, known) in [(strange, ROUTER6, tentative), (Ipv6Addr::UNSPECIFIED, strange, strange)] {
+        let frame = build::solicit((GUEST, our_mac(0)), source, target);
+        services.learn(&frames::parse(&frame).expect("Ethernet"), &mut guest);
+        assert_eq!(guest.ipv6_link_local, Some(known));
+    }
 }
 
 #[test]
