@@ -16,6 +16,8 @@ section! {
         packages: Vec<String>;
         /// Packages beside these that a vendor's disk starts with.
         boot_loader: Vec<String> = Vec::new(), or "none, and no such disk can be built";
+        /// Whether SELinux is active on it, and every file has its label.
+        labelled: bool = false, or "false";
         /// Size of the root file system in MiB.
         disk_mib: u64;
     }
@@ -68,6 +70,8 @@ section! {
         units: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
         /// Paths by what is there.
         paths: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
+        /// Arguments of the kernel by what they do.
+        arguments: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
         /// Versions of what behaves differently from one to the next.
         versions: BTreeMap<String, String> = BTreeMap::new(), or "the family's";
         /// Services that nobody should run any more, by what they do.
@@ -93,7 +97,17 @@ macro_rules! images {
     };
 }
 
-images!("debian", "debian-12", "debian-12-sysvinit", "debian-13", "redhat", "rocky-9", "ubuntu", "ubuntu-24.04");
+images!(
+    "debian",
+    "debian-12",
+    "debian-12-selinux",
+    "debian-12-sysvinit",
+    "debian-13",
+    "redhat",
+    "rocky-9",
+    "ubuntu",
+    "ubuntu-24.04"
+);
 
 /// What an image does not say and a hurdle wanted to know.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -163,6 +177,7 @@ impl Facts {
             merge(&mut file.packages, family.packages);
             merge(&mut file.units, family.units);
             merge(&mut file.paths, family.paths);
+            merge(&mut file.arguments, family.arguments);
             merge(&mut file.versions, family.versions);
             for (key, value) in family.refused {
                 file.refused.entry(key).or_insert(value);
@@ -194,6 +209,14 @@ impl Facts {
     /// The image does not say.
     pub fn package(&self, key: &str) -> Result<&str, Unknown> {
         self.find("packages", &self.file.packages, key)
+    }
+
+    /// The argument of the kernel that does something: `selinux-off`.
+    ///
+    /// # Errors
+    /// The image does not say.
+    pub fn argument(&self, key: &str) -> Result<&str, Unknown> {
+        self.find("arguments", &self.file.arguments, key)
     }
 
     /// The unit that does something: `sshd`.
@@ -307,7 +330,10 @@ mod tests {
 
     #[test]
     fn every_image_is_read_and_a_missing_fact_is_a_sentence() {
-        assert_eq!(Facts::names(), ["debian-12", "debian-12-sysvinit", "debian-13", "rocky-9", "ubuntu-24.04"]);
+        assert_eq!(
+            Facts::names(),
+            ["debian-12", "debian-12-selinux", "debian-12-sysvinit", "debian-13", "rocky-9", "ubuntu-24.04"]
+        );
         for name in Facts::names() {
             let facts = Facts::load(name).unwrap_or_else(|e| panic!("{e}"));
             assert!(facts.version("openssh").unwrap() >= vec![8, 7], "{name}");

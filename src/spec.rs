@@ -2,12 +2,13 @@
 
 use crate::delivery::Way;
 use crate::facts::{Facts, ImageName};
-use crate::hurdle::{self, Hurdles};
+use crate::hurdle::{self, Hurdles, MANUALS};
 use crate::plan::name::HostName;
-use crate::plan::{BootLoader, Plan, Sealed};
-use crate::report::{Diagnostic, Fault, FromText, Report, Severity, Source, shown};
+use crate::plan::{BootLoader, Own, Plan, Sealed};
+use crate::report::{Diagnostic, Fault, FromText, Lint, Report, Severity, Source, did_you_mean, shown};
 use crate::section;
 use crate::yaml::{self, Kind, Read, Spanned};
+use std::sync::Arc;
 
 section! {
     /// One machine.
@@ -20,6 +21,8 @@ section! {
         image: Spanned<ImageName>;
         /// What stands in an intruder's way: `hardtack list hurdles`.
         hurdles: Hurdles = Hurdles::default(), or "none";
+        /// Warnings that you have read and live with, by their names (`hardtack list lints`). An error is never accepted.
+        accept: Vec<Spanned<Accepted>> = Vec::new(), or "none";
         /// The ways to the machine: `hardtack list deliveries`.
         deliver: Vec<Spanned<Way>> = vec![Spanned::default_of(Way::CloudInit)], or "[cloud-init]";
     }
@@ -41,6 +44,55 @@ impl FromText for Format {
     }
 }
 
+/// The name of a warning that a person lives with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Accepted(&'static str);
+
+impl FromText for Accepted {
+    const WHAT: &'static str = "the name of a warning";
+    fn from_text(text: &str) -> Result<Self, Fault> {
+        match lints().find(|lint| lint.code == text) {
+            Some(lint) if lint.severity == Severity::Warning => Ok(Accepted(lint.code)),
+            Some(lint) => Err(Fault::new(format!("`{}` is an error, and nobody can live with it", lint.code))
+                .help(format!("mend it: {}", lint.instead))),
+            None => {
+                let near = did_you_mean(text, lints().filter(|l| l.severity == Severity::Warning).map(|l| l.code));
+                let help = match near {
+                    Some(near) => format!("did you mean `{near}`?"),
+                    None => "`hardtack list lints` has their names".to_owned(),
+                };
+                Err(Fault::new(format!("there is no warning `{}`", shown(text))).help(help))
+            }
+        }
+    }
+}
+
+/// A warning that is accepted, and that nothing gives.
+const ACCEPTS_NOTHING: Lint = Lint {
+    code: "spec/accepts-nothing",
+    severity: Severity::Warning,
+    finds: "`accept` names a warning that this spec does not give",
+    why: "it may come back one day, and nobody would hear of it",
+    instead: "take it out",
+    refs: &["hardtack explain spec"],
+};
+/// What is wrong beside the hurdles' own and the plan's.
+pub const LINTS: &[Lint] = &[ACCEPTS_NOTHING];
+
+/// Everything that `check` can find.
+pub fn lints() -> impl Iterator<Item = &'static Lint> {
+    yaml::FAULTS.iter().chain(LINTS).chain(crate::plan::lints::ALL).chain(MANUALS.iter().flat_map(|m| m.lints))
+}
+
+// Takes what is accepted out of the report.
+fn accept(spec: &Spec, report: &mut Report) {
+    let accepted: Vec<&str> = spec.accept.iter().map(|a| a.0).collect();
+    let given = report.accept(&accepted);
+    for name in spec.accept.iter().filter(|name| !given.contains(&name.0)) {
+        report.push(ACCEPTS_NOTHING.at(name.span, format!("this spec gives no warning `{}`", name.0)));
+    }
+}
+
 /// Reads a spec. None when there is an error; the report has all of them, and the lints.
 pub fn read(source: &Source, report: &mut Report) -> Option<Spec> {
     let node = yaml::parse(&source.text, report)?;
@@ -59,9 +111,16 @@ pub type Inputs<'a> = &'a dyn Fn(&str) -> Result<Vec<u8>, String>;
 ///
 /// # Errors
 /// What is not the person's fault: an image without a fact that a hurdle needs, a template of ours.
-pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report) -> Result<Option<Sealed>, String> {
+pub fn plan(
+    spec: &Spec,
+    facts: &Facts,
+    inputs: Inputs<'_>,
+    templates: &Arc<Own>,
+    report: &mut Report,
+) -> Result<Option<Sealed>, String> {
     let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
     let mut plan = Plan::new(spec.name.value.clone(), &facts.name, facts.systemd(), sysctl_d);
+    plan.templates = templates.clone();
     plan.boot_loader = match facts.has("grubby") {
         true => Some(BootLoader::Grubby),
         false => facts.path("grub-d").ok().map(|folder| BootLoader::Grub(folder.to_owned())),
@@ -107,5 +166,6 @@ pub fn plan(spec: &Spec, facts: &Facts, inputs: Inputs<'_>, report: &mut Report)
         return Err(troubles.join("\n"));
     }
     let sealed = plan.seal(report).map_err(|clash| clash.0)?;
+    accept(spec, report);
     Ok((!report.has_errors()).then_some(sealed))
 }

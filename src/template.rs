@@ -7,6 +7,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::{Serde, Value, ValueKind};
 use minijinja::{AutoEscape, Environment, Error, ErrorKind, UndefinedBehavior};
 use serde::Serialize;
+use std::collections::BTreeMap;
 
 /// A template: part of the program, or a person's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +27,31 @@ macro_rules! template {
             text: include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/templates/", $name)),
         }
     };
+}
+
+/// A person's own templates, by the names of the built-in ones whose place they take.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Own(BTreeMap<String, String>);
+
+impl Own {
+    /// One more.
+    pub fn add(&mut self, name: String, text: String) {
+        self.0.insert(name, text);
+    }
+
+    /// What is drawn for a built-in one: the person's, where there is one of its name.
+    #[must_use]
+    pub fn of<'a>(&'a self, built_in: Template<'a>) -> Template<'a> {
+        match self.0.get(built_in.name) {
+            Some(text) => Template { name: built_in.name, text },
+            None => built_in,
+        }
+    }
+
+    /// Their names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.0.keys().map(String::as_str)
+    }
 }
 
 /// A template that could not be drawn: ours to mend, or a value that its syntax cannot hold.
@@ -132,7 +158,6 @@ fn quoted(syntax: &str, text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     fn draw(name: &'static str, text: &'static str, value: &str) -> Result<String, String> {
         render(Template { name, text }, &BTreeMap::from([("v", value)])).map_err(|e| e.to_string())

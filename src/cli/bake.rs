@@ -1,7 +1,7 @@
 //! `hardtack bake [SPEC] [-o DIR]`
 
 use super::load::{self, Loaded};
-use super::{Stop, USAGE, WELL, environment, new, terminal};
+use super::{Stop, USAGE, WELL, environment, new, templates, terminal};
 use crate::archive::tree::{Tree, WriteError};
 use crate::delivery::{self, Payload};
 use crate::plan::proof::Proof;
@@ -17,6 +17,8 @@ pub(super) struct Args {
     /// Bake for this image instead of the one that the spec names
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    #[command(flatten)]
+    templates: templates::Templates,
 }
 
 /// A bundle in memory.
@@ -25,6 +27,8 @@ pub(super) struct Baked {
     pub(super) tree: Tree,
     pub(super) digest: String,
     pub(super) proofs: Vec<Proof>,
+    /// The person's own templates that it was drawn from.
+    pub(super) own_templates: Vec<String>,
 }
 
 /// Bakes, and writes nothing.
@@ -43,7 +47,15 @@ pub(super) fn baked(loaded: Loaded) -> Result<Baked, Stop> {
     let ways: Vec<_> = loaded.spec.deliver.iter().map(|w| w.value).collect();
     let tree = delivery::bundle(&payload, &loaded.sha256, &ways).map_err(Stop::bug)?;
     let (digest, proofs) = (payload.digest.clone(), payload.proofs());
-    Ok(Baked { loaded, tree, digest, proofs })
+    let own_templates: Vec<String> = payload.own_templates().into_iter().map(str::to_owned).collect();
+    for name in loaded.plan.templates.names() {
+        let words = match own_templates.iter().any(|own| own == name) {
+            true => format!("your own template takes the place of {name}\n"),
+            false => format!("your own template {name} takes no place: this bundle is drawn from none of that name\n"),
+        };
+        terminal::err(&words);
+    }
+    Ok(Baked { loaded, tree, digest, proofs, own_templates })
 }
 
 // A manifest of ours and nothing that only looks like one.
@@ -54,6 +66,7 @@ fn is_bundle(dir: &Path) -> bool {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
+    templates::read(&args.templates)?;
     let baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.bundle", baked.loaded.plan.name)));
     baked.tree.write(&dir, &is_bundle).map_err(|e| match &e {

@@ -1,6 +1,6 @@
 //! `hardtack check SPEC...`
 
-use super::{BAD, Stop, WELL, load, terminal};
+use super::{BAD, Stop, WELL, load, templates, terminal};
 use crate::plan::Plan;
 use crate::plan::way_in::{steps, ways};
 use crate::report::{Report, human, json};
@@ -20,6 +20,8 @@ pub(super) struct Args {
     /// Show a way into each machine as well, step by step: from where, who, with what, and how they become root
     #[arg(long)]
     way_in: bool,
+    #[command(flatten)]
+    templates: templates::Templates,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -29,6 +31,7 @@ enum Format {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
+    templates::read(&args.templates)?;
     let mut code = WELL;
     for path in &args.specs {
         // A file that cannot be read does not hide what is wrong with the next one.

@@ -4,21 +4,15 @@ use super::{Stop, USAGE, WELL, load, new, terminal};
 use crate::delivery::Payload;
 use crate::hurdle::{MANUALS, Manual};
 use crate::plan::credential::PublicKey;
-use crate::plan::lints;
 use crate::plan::proof::{Proof, SeenFrom};
 use crate::report::{FromText, Lint, Report, Source, did_you_mean};
-use crate::spec::Spec;
-use crate::yaml::{self, Described, FieldDoc};
+use crate::spec::{Spec, lints};
+use crate::yaml::{Described, FieldDoc};
 
 #[derive(clap::Args)]
 pub(super) struct Args {
     /// A hurdle (`ssh`), a lint (`ssh/password-login`), a proof (`ssh/root-refused`), or `spec` [default: spec]
     code: Option<String>,
-}
-
-/// Every lint there is.
-pub(super) fn lints() -> impl Iterator<Item = &'static Lint> {
-    yaml::FAULTS.iter().chain(lints::ALL).chain(MANUALS.iter().flat_map(|m| m.lints))
 }
 
 fn fields(out: &mut String, fields: &[FieldDoc]) {

@@ -1,10 +1,11 @@
-//! `hardtack list hurdles|lints|proofs|images|deliveries`
+//! `hardtack list hurdles|lints|proofs|requirements|images|deliveries`
 
-use super::{Stop, WELL, explain, load, terminal};
+use super::{Stop, WELL, load, requirements, terminal};
 use crate::delivery::WAYS;
 use crate::facts::Facts;
 use crate::hurdle::MANUALS;
 use crate::plan::proof::SeenFrom;
+use crate::spec::lints;
 use std::path::PathBuf;
 
 #[derive(clap::Args)]
@@ -24,6 +25,8 @@ enum What {
     Lints,
     /// What `prove` shows for a spec
     Proofs,
+    /// The instructions of the article that hardtack grew from, and what shows each
+    Requirements,
     /// What a machine can start from
     Images,
     /// The ways to a machine
@@ -40,9 +43,13 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         What::Hurdles => {
             rows.extend(MANUALS.iter().map(|m| [m.name.to_owned(), first_line(m.doc).to_owned(), String::new()]))
         }
-        What::Lints => rows.extend(
-            explain::lints().map(|l| [l.code.to_owned(), l.finds.to_owned(), format!("[{}]", l.refs.join(", "))]),
-        ),
+        What::Lints => {
+            rows.extend(lints().map(|l| [l.code.to_owned(), l.finds.to_owned(), format!("[{}]", l.refs.join(", "))]))
+        }
+        What::Requirements => {
+            terminal::out(&requirements::text()?);
+            return Ok(WELL);
+        }
         What::Images => {
             for name in Facts::names() {
                 let facts = Facts::load(name).map_err(Stop::bug)?;

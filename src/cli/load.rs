@@ -1,6 +1,6 @@
 //! From a file's name to a sealed plan, with everything that is wrong said on the way.
 
-use super::{BAD, Stop, USAGE, environment, published, terminal};
+use super::{BAD, Stop, USAGE, environment, published, templates, terminal};
 use crate::archive::digest::sha256_hex;
 use crate::facts::{Facts, ImageName};
 use crate::plan::{Sealed, blocklist};
@@ -119,7 +119,12 @@ pub(super) fn word<T: FromText>(text: &str) -> Result<T, String> {
 pub(super) fn plan(spec: Spec, source: &Source, report: &mut Report) -> Result<Option<Loaded>, Stop> {
     let facts = Facts::load(spec.image.0).map_err(Stop::bug)?;
     let folder = Path::new(&source.name).parent().unwrap_or(Path::new(""));
-    let plan = spec::plan(&spec, &facts, &|name| input(folder, name), report).map_err(Stop::bug)?;
+    let own = templates::own();
+    let plan = spec::plan(&spec, &facts, &|name| input(folder, name), &own, report).map_err(|why| {
+        // What cannot be drawn from a person's own template is theirs to mend.
+        let theirs = own.names().any(|name| why.contains(&format!("templates/{name}")));
+        if theirs { Stop::Because(BAD, why) } else { Stop::bug(why) }
+    })?;
     Ok(plan.map(|plan| Loaded { spec, facts, plan, sha256: sha256_hex(source.text.as_bytes()) }))
 }
 

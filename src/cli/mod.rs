@@ -16,7 +16,9 @@ mod passwd;
 mod prove;
 mod published;
 mod reports;
+mod requirements;
 mod sabotage;
+mod templates;
 mod terminal;
 
 use clap::{Parser, Subcommand};
@@ -66,7 +68,7 @@ enum Verb {
     New(new::Args),
     /// Tell what a hurdle, a lint or a proof is: what, why, what instead, and the source
     Explain(explain::Args),
-    /// List hurdles, lints, proofs, images or deliveries
+    /// List hurdles, lints, proofs, requirements, images or deliveries
     List(list::Args),
     /// Show what lists of addresses to block would do: what is refused, what is left, and its cost
     Blocklist(blocklist::Args),
@@ -107,22 +109,26 @@ pub fn main() -> ExitCode {
     };
     // A panic is a bug of ours wherever it comes from, and says so; a person's mistake never gets here.
     std::panic::set_hook(Box::new(|panic| terminal::err(&format!("hardtack: {panic}\n{BUG_WORDS}\n"))));
-    let run = move || match cli.verb {
-        Verb::Bake(args) => bake::run(&args),
-        Verb::Check(args) => check::run(&args),
-        Verb::Prove(args) => prove::run(&args),
-        Verb::New(args) => new::run(&args),
-        Verb::Explain(args) => explain::run(&args),
-        Verb::List(args) => list::run(&args),
-        Verb::Blocklist(args) => blocklist::run(&args),
-        Verb::Passwd(args) => passwd::run(&args),
-        Verb::Image(args) => image::run(&args),
-    };
+    let run = move || verb(&cli.verb);
     match std::panic::catch_unwind(run).unwrap_or(Err(Stop::Said(BUG))) {
         Ok(code) | Err(Stop::Said(code)) => ExitCode::from(code),
         Err(Stop::Because(code, why)) => {
             terminal::err(&format!("hardtack: {why}\n"));
             ExitCode::from(code)
         }
+    }
+}
+
+fn verb(verb: &Verb) -> Result<u8, Stop> {
+    match verb {
+        Verb::Bake(args) => bake::run(args),
+        Verb::Check(args) => check::run(args),
+        Verb::Prove(args) => prove::run(args),
+        Verb::New(args) => new::run(args),
+        Verb::Explain(args) => explain::run(args),
+        Verb::List(args) => list::run(args),
+        Verb::Blocklist(args) => blocklist::run(args),
+        Verb::Passwd(args) => passwd::run(args),
+        Verb::Image(args) => image::run(args),
     }
 }

@@ -4,10 +4,10 @@ mod runs;
 mod shell;
 
 use super::disk::By;
-use super::{BAD, NOTHING, Stop, USAGE, WELL, WORLD, environment, reports, sabotage, terminal};
+use super::{BAD, NOTHING, Stop, USAGE, WELL, WORLD, environment, reports, sabotage, templates, terminal};
 use crate::facts::Start;
 use crate::prove::event::{Event, Which};
-use crate::prove::image::Disk;
+use crate::prove::image::{Disk, Mirrors};
 use crate::prove::matrix::{Room, Share, side_by_side};
 use crate::prove::process;
 use crate::prove::qemu::{Accelerator, Config};
@@ -68,9 +68,15 @@ pub(super) struct Args {
     /// switching the machine on; the first run takes it
     #[arg(long, conflicts_with = "timeline")]
     warm: bool,
+    /// Lead the machine to the packages of this mirror (URI, or URI,SECURITY-URI), whatever it calls the archive [default where no
+    /// URI is given: the machine's own package configuration; else it finds none]
+    #[arg(long, value_name = "URI", num_args = 0..=1, require_equals = true, default_missing_value = "")]
+    mirror: Option<String>,
     /// Write a report: FILE.json for programs, FILE.xml (JUnit) for CI, FILE.html for people; may be repeated
     #[arg(long = "report", value_name = "FILE")]
     reports: Vec<PathBuf>,
+    #[command(flatten)]
+    templates: templates::Templates,
 }
 
 #[derive(Clone, Copy, clap::ValueEnum)]
@@ -105,6 +111,7 @@ enum News {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
+    templates::read(&args.templates)?;
     let reports = reports::formats(&args.reports)?;
     if args.shell.is_some() && !terminal::typed_at() {
         let why = "--shell gives a prompt, and nobody can type at it: standard input is not a terminal";
@@ -138,11 +145,17 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let Some(first) = ready.first() else { return Err(Stop::bug("there is nothing to run")) };
     let trial = Config::new(first.disk, &first.start, Accelerator::Kvm);
     let accelerator = Accelerator::find(&trial, &cache).map_err(|e| Stop::world(format!("{e:#}")))?;
+    let mirrors = match args.mirror.as_deref() {
+        None => None,
+        Some("") => Some(Mirrors::of_this_host().map_err(|e| Stop::world(format!("{e:#}")))?),
+        Some(text) => Some(Mirrors::given(text).map_err(|e| Stop::Because(USAGE, format!("{e:#}")))?),
+    };
+    let on = On { accelerator: &accelerator, cache: &cache, mirrors: mirrors.as_ref() };
     if let Some(only) = &args.sabotage {
-        return hunts(args, &ready, &accelerator, &cache, only);
+        return hunts(args, &ready, &on, only);
     }
     let jobs = jobs(args, &ready, &accelerator);
-    let came = run_all(args, &ready, &accelerator, &cache, jobs);
+    let came = run_all(args, &ready, &on, jobs);
     let subjects = ready.iter().map(Ready::subject);
     let all: Vec<_> = subjects.zip(came.iter().map(|(outcome, _)| outcome.clone())).collect();
     let written = reports::write(&reports, &all);
@@ -154,17 +167,24 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
 }
 
 // A hunt has several machines of its own, so one follows the other.
-fn hunts(args: &Args, ready: &[Ready], accelerator: &Accelerator, cache: &Path, only: &str) -> Result<u8, Stop> {
+fn hunts(args: &Args, ready: &[Ready], on: &On, only: &str) -> Result<u8, Stop> {
     let mut codes = Vec::new();
     for r in ready {
         if ready.len() > 1 {
             terminal::err(&format!("\n== {}\n", r.name));
         }
-        let job = r.job(args, accelerator, cache, Keep::Never);
-        let room = || Room::here().jobs(1, r.start.memory_mib, accelerator);
+        let job = r.job(args, on, Keep::Never);
+        let room = || Room::here().jobs(1, r.start.memory_mib, on.accelerator);
         codes.push(sabotage::run(&r.run.baked, job, only, args.jobs.map_or_else(room, NonZeroUsize::get))?);
     }
     Ok(worst(codes.into_iter()))
+}
+
+/// What every run is on.
+struct On<'a> {
+    accelerator: &'a Accelerator,
+    cache: &'a Path,
+    mirrors: Option<&'a Mirrors>,
 }
 
 /// A run with all that it needs.
@@ -183,14 +203,15 @@ impl Ready<'_> {
             image: self.disk.name.clone(),
             delivery: self.run.way.as_str().to_owned(),
             bundle_sha256: self.run.baked.digest.clone(),
+            templates: self.run.baked.own_templates.clone(),
         }
     }
 
-    fn job<'b>(&'b self, args: &Args, accelerator: &Accelerator, cache: &'b Path, keep: Keep) -> Job<'b> {
+    fn job<'b>(&'b self, args: &Args, on: &On<'b>, keep: Keep) -> Job<'b> {
         Job {
             disk: self.disk,
             start: &self.start,
-            accelerator: accelerator.clone(),
+            accelerator: on.accelerator.clone(),
             seed: &self.run.seed,
             proofs: &self.run.proofs,
             datasource: args.datasource.datasource(),
@@ -198,7 +219,8 @@ impl Ready<'_> {
             control: !args.no_control,
             reboot: !args.no_reboot,
             keep,
-            warm: args.warm.then_some(cache),
+            mirrors: on.mirrors,
+            warm: args.warm.then_some(on.cache),
         }
     }
 }
@@ -221,16 +243,10 @@ fn jobs(args: &Args, ready: &[Ready], accelerator: &Accelerator) -> usize {
 }
 
 // One run says each thing as it happens; of several each is said whole when it is over, and only how far it is before.
-fn run_all(
-    args: &Args,
-    ready: &[Ready],
-    accelerator: &Accelerator,
-    cache: &Path,
-    jobs: usize,
-) -> Vec<(Result<Outcome, String>, Duration)> {
+fn run_all(args: &Args, ready: &[Ready], on: &On, jobs: usize) -> Vec<(Result<Outcome, String>, Duration)> {
     let several = ready.len() > 1;
     if several {
-        terminal::err(&format!("accelerator: {accelerator}\n"));
+        terminal::err(&format!("accelerator: {}\n", on.accelerator));
     }
     let keep = match args.shell {
         None => Keep::Never,
@@ -249,7 +265,7 @@ fn run_all(
     let mut came: BTreeMap<usize, (Result<Outcome, String>, Duration)> = BTreeMap::new();
     let each = |r: &Ready, say: &dyn Fn(News)| {
         let began = Instant::now();
-        let job = r.job(args, accelerator, cache, keep);
+        let job = r.job(args, on, keep);
         let outcome = if process::interrupted() {
             Err("interrupted".to_owned())
         } else {

@@ -1,11 +1,10 @@
 //! cloud-init: user-data that a reader understands, and seed volumes that NoCloud finds.
 
-use super::{Delivery, FIRSTBOOT_UNIT, Payload, proof};
+use super::{BOOTCMD, Delivery, FIRSTBOOT_UNIT, Payload, proof};
 use crate::archive::seed;
 use crate::archive::tree::Tree;
 use crate::plan::proof::{Proof, Sudo};
 use crate::plan::{Account, LIB, STATE, Stage};
-use crate::template;
 use crate::template::render;
 use crate::yaml::emit;
 use serde::Serialize;
@@ -135,7 +134,7 @@ impl CloudInit {
             manage_etc_hosts: "localhost",
             ssh_pwauth: plan.logins.as_ref().map(|l| l.passwords),
             disable_root: !plan.logins.as_ref().is_some_and(|l| l.root),
-            bootcmd: vec![render(template!("delivery/bootcmd.sh"), &holes).map_err(|e| e.to_string())?],
+            bootcmd: vec![render(payload.plan.templates.of(BOOTCMD), &holes).map_err(|e| e.to_string())?],
             users: plan.accounts.iter().map(|(name, account)| user(name.as_str(), account)).collect(),
             write_files: payload
                 .files

@@ -11,10 +11,13 @@ use crate::plan::proof::{Check, Proof};
 use crate::plan::{LIB, STATE, Sealed, Stage};
 use crate::report::{Fault, FromText, shown};
 use crate::template;
-use crate::template::{TemplateFault, render};
+use crate::template::{Template, TemplateFault, render};
 use serde::Serialize;
 use serde_json::json;
 use std::collections::BTreeMap;
+
+/// What cloud-init runs before the network.
+pub(crate) const BOOTCMD: Template<'static> = template!("delivery/bootcmd.sh");
 
 /// One way to a machine.
 pub trait Delivery {
@@ -160,19 +163,26 @@ impl<'a> Payload<'a> {
         if let Some(name) = own_unit {
             let unit = template!("delivery/hardtack-firstboot.service");
             let path = format!("{}/{name}", facts.path("systemd-units").map_err(unknown)?);
-            files.insert(path, own(0o644, render(unit, &holes).map_err(fault)?, unit.name));
+            files.insert(path, own(0o644, render(plan.templates.of(unit), &holes).map_err(fault)?, unit.name));
         }
         // The script carries the digest, so the digest is taken of the script without it.
         let script = template!("delivery/firstboot.sh");
         let path = format!("{LIB}/firstboot");
-        files.insert(path.clone(), own(0o755, render(script, &holes).map_err(fault)?, script.name));
+        files.insert(path.clone(), own(0o755, render(plan.templates.of(script), &holes).map_err(fault)?, script.name));
         let digest = digest(plan, &files);
         holes.digest = &digest;
-        files.insert(path, own(0o755, render(script, &holes).map_err(fault)?, script.name));
+        files.insert(path, own(0o755, render(plan.templates.of(script), &holes).map_err(fault)?, script.name));
         let sums: String =
             files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
         files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
         Ok(Payload { plan, files, digest, epoch })
+    }
+
+    /// The person's own templates that something of the bundle was drawn from.
+    #[must_use]
+    pub fn own_templates(&self) -> Vec<&str> {
+        let used = |name: &&str| *name == BOOTCMD.name || self.files.values().any(|f| f.template == *name);
+        self.plan.templates.names().filter(used).collect()
     }
 
     /// What must be seen on the machine: what the hurdles bring, and that this very payload has come to its end.
@@ -230,6 +240,7 @@ pub fn bundle(payload: &Payload, spec_sha256: &str, ways: &[Way]) -> Result<Tree
     let manifest = json!({
         "format": 1, "hardtack": env!("CARGO_PKG_VERSION"), "name": payload.plan.name, "image": payload.plan.image,
         "bundle_sha256": payload.digest, "spec_sha256": spec_sha256,
+        "templates": payload.own_templates(),
         "deliveries": ways.iter().map(|w| w.as_str()).collect::<Vec<_>>(), "files": files, "proofs": proofs,
     });
     let text = serde_json::to_string_pretty(&manifest).map_err(|e| e.to_string())? + "\n";

@@ -381,6 +381,13 @@ impl Hurdle for Accounts {
             "no other account is root's twin, has a password or a key, or is a person's",
             Check::Script { script: nobody_else(plan.accounts.keys().map(|n| n.as_str())) },
         ));
+        proofs.push(Proof::new(
+            "accounts",
+            "only-hashes",
+            &["R42", "R47", "CIS 5.4.1.4", "ANSSI-BP-028 R68", "shadow(5)"],
+            "no password is stored, only hashes that are slow to guess, and nobody but root reads them",
+            Check::Script { script: ONLY_HASHES.to_owned() },
+        ));
         for (name, account) in &plan.accounts {
             let state = AccountState {
                 user: name.to_string(),
@@ -446,6 +453,14 @@ const CONSOLE_GIVES: &str = "n=0\nfor unit in emergency rescue; do\n\
     case $(passwd -S root) in 'root L'*) root=locked ;; *) root=open ;; esac\n\
     echo \"$n of 2 give a shell unasked, root is $root\"\n\
     case WANTED in yes) [ $n = 2 ] ;; *) [ $n = 0 ] && [ $root = locked ] ;; esac\n";
+
+// crypt(5): yescrypt, gost-yescrypt, scrypt, bcrypt, and SHA-512 or SHA-256 with rounds. What is locked has no hash, or one behind a mark.
+// What the first boot was told is root's alone as well.
+const ONLY_HASHES: &str = "bad=$(awk -F: '$2 !~ /^[!*]+$/ && $2 !~ /^!*[$](y|gy|7|2[abxy]|6|5)[$]/ { print $1 }' /etc/shadow)\n\
+    [ -z \"$bad\" ] || { echo \"what is stored for $(echo \"$bad\" | head -n 1) is no slow hash\"; exit 1; }\n\
+    [ -z \"$(awk -F: '$2 != \"x\"' /etc/passwd)\" ] || { echo 'a password stands in /etc/passwd'; exit 1; }\n\
+    for f in /etc/shadow /etc/gshadow /var/lib/cloud/instance/user-data.txt; do\n  [ -e $f ] || continue\n  \
+    case $(stat -L -c %A $f) in *---) ;; *) echo \"others read $f\"; exit 1 ;; esac\ndone\necho 'only hashes'\n";
 
 // No process but one: under emulation each costs a tenth of a second. `nobody` has a person's number and is none.
 fn nobody_else<'a>(people: impl Iterator<Item = &'a str>) -> String {

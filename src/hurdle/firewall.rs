@@ -471,7 +471,7 @@ impl Hurdle for Firewall {
         let start = Start::of(self.start.as_ref(), facts);
         let mut proofs = if start.is_run(facts) { start::proofs(start, facts)? } else { Vec::new() };
         for (family, refs) in [
-            ("v4", &["R6", "R7", "R8", "R9", "R10", "CIS 4.4.2.2"] as &[&str]),
+            ("v4", &["R1", "R4", "R5", "R6", "R7", "R8", "R9", "R10", "CIS 4.4.2.2"] as &[&str]),
             ("v6", &["R3", "R6", "R7", "R8", "R9", "R10", "CIS 4.4.3.2", "RFC 4890"]),
         ] {
             let Some(file) = plan.files.get(&format!("{RULES}/rules.{family}")) else { continue };

@@ -9,11 +9,13 @@ pub mod firewall;
 pub mod kernel;
 pub mod passwords;
 pub mod rescue;
+pub mod selinux;
 pub mod services;
 pub mod ssh;
 pub mod sysctl;
 pub mod system;
 pub mod updates;
+pub mod watch;
 
 use crate::facts::{Facts, Unknown};
 use crate::plan::Plan;
@@ -189,5 +191,7 @@ hurdles! {
     firewall: firewall::Firewall,
     updates: updates::Updates,
     rescue: rescue::Rescue,
+    watch: watch::Watch,
     files: files::Files,
+    selinux: selinux::Selinux,
 }

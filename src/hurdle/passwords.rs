@@ -202,18 +202,21 @@ const HISTORY: &str = "takes \"$first\" || fail 'it does not take a good one'\n\
     changes \"$first\" \"$second\" || fail 'a person cannot change a password'\n\
     changes \"$second\" \"$first\" && fail 'it takes the old one again'\necho 'the old one is refused'\n";
 
+// sudo asks three times, so three wrong ones are one run of it; one that is asked and gets nothing is a wrong one too.
 // When each was wrong stands in a file, and is moved back there: 64 bytes each, with the time at their end (pam_faillock's faillock.h).
 const GUESSING: &str = "takes \"$word\" || fail 'it does not take a good one'\n\
-    enters() { echo \"$1\" | as $name 'sudo -S -k true' 2>&1 | grep -q 'may not run\\|not in the sudoers\\|not allowed'; }\n\
+    enters() { printf '%s\\n' \"$@\" | as $name 'sudo -S -k true' 2>&1 | grep -q 'may not run\\|not in the sudoers\\|not allowed'; }\n\
+    after() { n=$1; while [ $n -ge 3 ]; do enters wrong wrong wrong; n=$((n - 3)); done\n\
+    case $n in 2) enters wrong wrong \"$word\" ;; 1) enters wrong \"$word\" ;; 0) enters \"$word\" ;; esac; }\n\
     back() { python3 -IS -c 'import struct, sys\n\
     with open(\"/run/faillock/\" + sys.argv[1], \"r+b\") as f:\n\
     \x20   all = bytearray(f.read())\n\
     \x20   for at in range(56, len(all), 64): struct.pack_into(\"<Q\", all, at, struct.unpack_from(\"<Q\", all, at)[0] - int(sys.argv[2]))\n\
     \x20   f.seek(0)\n\
     \x20   f.write(all)' $name $1; }\n\
-    enters \"$word\" || fail 'the right one is not taken before'\n\
-    n=0; while [ $n -lt $tries ]; do enters wrong; n=$((n + 1)); done\n\
-    enters \"$word\" && fail \"the right one is taken after $tries wrong ones\"\n\
+    after 0 || fail 'the right one is not taken before'\n\
+    after $((tries - 1)) || fail \"the right one is not taken after $((tries - 1)) wrong ones\"\n\
+    after $tries && fail \"the right one is taken after $tries wrong ones\"\n\
     back $((seconds - 50)); enters \"$word\" && fail \"the right one is taken before $seconds seconds are over\"\n\
     back 51; enters \"$word\" || fail \"the right one is not taken after $seconds seconds\"\n\
     echo \"$tries wrong ones lock for $seconds seconds\"\n";

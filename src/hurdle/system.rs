@@ -24,6 +24,8 @@ section! {
         /// What nobody may do with the new files of those who log in, in octal, in quotes; their homes are shut to others. `keep` is what
         /// the image says.
         umask: Spanned<Umask> = Spanned::default_of(Umask(Some(0o027))), or "\"027\"";
+        /// The oldest TLS that programs of the machine speak by OpenSSL's own settings: `"1.2"`, `"1.3"`; `keep` is what the image says.
+        tls: Spanned<Tls> = Spanned::default_of(Tls::Twelve), or "\"1.2\"";
         /// Who may use cron and at, beside root.
         cron: Vec<Spanned<UserName>> = Vec::new(), or "nobody";
     }
@@ -36,6 +38,18 @@ choice! {
         Noexec => "noexec",
         /// Programs.
         Exec => "exec",
+        /// As the image has it.
+        Keep => "keep",
+    }
+}
+
+choice! {
+    /// The oldest TLS that is spoken.
+    pub enum Tls as "a version of TLS, in quotes" {
+        /// TLS 1.2.
+        Twelve => "1.2",
+        /// TLS 1.3.
+        Thirteen => "1.3",
         /// As the image has it.
         Keep => "keep",
     }
@@ -137,6 +151,8 @@ struct Holes<'a> {
     noexec: bool,
     umask: Option<String>,
     pam_profiles: bool,
+    openssl: Option<&'a str>,
+    tls: &'static str,
     cron: Vec<&'a str>,
 }
 
@@ -169,6 +185,8 @@ impl Hurdle for System {
             noexec: *self.tmp == Tmp::Noexec,
             umask: self.mask(),
             pam_profiles: profiles.is_some(),
+            openssl: facts.path("openssl").ok().filter(|_| *self.tls != Tls::Keep),
+            tls: if *self.tls == Tls::Thirteen { "TLSv1.3" } else { "TLSv1.2" },
             cron: self.cron.iter().map(|user| user.as_str()).collect(),
         };
         let apply = Stage::Apply;
@@ -282,6 +300,16 @@ impl Hurdle for System {
             "cron is root's, and theirs whom the spec names".to_owned(),
             script,
         );
+        if *self.tls != Tls::Keep {
+            let old = if *self.tls == Tls::Thirteen { "-tls1_2" } else { "-tls1_1" };
+            let refs = &["R46", "R48", "ANSSI-BP-028 R69", "config(5ssl)"];
+            add(
+                "no-old-tls",
+                refs,
+                "what serves by OpenSSL's own settings does not speak older TLS".to_owned(),
+                format!("old={old}\n{TLS}"),
+            );
+        }
         if !self.core_dumps && facts.systemd() {
             let script =
                 "seen=$(systemctl show -p DefaultLimitCORE --value)\necho \"$seen\"\n[ \"$seen\" = 0 ]\n".to_owned();
@@ -300,3 +328,11 @@ impl Hurdle for System {
         Ok(all)
     }
 }
+
+// A server of OpenSSL's own on the machine, and a client that would speak anything.
+const TLS: &str = "command -v openssl >/dev/null || { echo 'there is no openssl'; exit 75; }\nt=$(mktemp -d)\ntrap 'kill $server 2>/dev/null; rm -rf $t' EXIT\n\
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=probe -keyout $t/key -out $t/cert >/dev/null 2>&1 || exit 75\n\
+    openssl s_server -accept 127.0.0.1:44330 -key $t/key -cert $t/cert -quiet >/dev/null 2>&1 </dev/null & server=$!\n\
+    speaks() { echo | OPENSSL_CONF=/dev/null openssl s_client -connect 127.0.0.1:44330 \"$1\" -cipher ALL:@SECLEVEL=0 2>/dev/null | grep -q '^New, [^(]'; }\n\
+    n=0; until speaks -tls1_3; do n=$((n + 1)); [ $n -lt 20 ] || { echo 'it speaks no TLS at all'; exit 75; }; sleep 0.5; done\n\
+    if speaks $old; then echo \"it speaks $old\"; exit 1; fi\necho \"$old is refused\"\n";

@@ -303,7 +303,13 @@ impl Updates {
         }
         let timer = self.timer(facts)?;
         let check = Check::Unit { unit: timer.to_owned(), active: "active".into(), enabled: Some("enabled".into()) };
-        all.push(Proof::new("updates", "every-day", &["R25", "systemd.timer(5)"], "a timer updates every day", check));
+        all.push(Proof::new(
+            "updates",
+            "every-day",
+            &["R25", "R26", "systemd.timer(5)"],
+            "a timer updates every day",
+            check,
+        ));
         let script = format!(
             "seen=$(systemctl show -p TimersCalendar --value {timer} | grep -o 'OnCalendar=[^;]*' | sed 's/ *$//')\n\
              echo \"$seen\"\n[ \"$seen\" = 'OnCalendar=*-*-* {}:00' ]\n",

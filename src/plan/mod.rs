@@ -10,11 +10,14 @@ pub mod net;
 pub mod outbound;
 pub mod proof;
 pub mod sabotage;
+pub mod url;
+pub mod verify;
 pub mod way_in;
 pub mod wire;
 
 use crate::report::{Report, Span};
 use crate::template;
+pub use crate::template::Own;
 use crate::template::{Template, TemplateFault, render};
 use credential::{PasswordHash, PublicKey};
 pub use filter::{Exit, Filter, Metadata, Open, Unmatched};
@@ -241,6 +244,8 @@ pub struct Plan {
     pub logins: Option<Logins>,
     /// What a firewall does, when there is one.
     pub filter: Option<Filter>,
+    /// Whether the machine has `hardtack-verify`, to look at itself.
+    pub verify: bool,
     /// Whether there are sets of addresses that a firewall must ask.
     pub blocks: bool,
     /// Who may come in when the machine finds itself not healthy after its first boot; none is a machine that does not ask.
@@ -253,6 +258,8 @@ pub struct Plan {
     pub inputs: BTreeMap<String, Arc<[u8]>>,
     /// How many bytes of lists every way to the machine can carry.
     pub room: usize,
+    /// The person's own templates.
+    pub templates: Arc<Own>,
     /// What must be seen.
     pub proofs: Vec<Proof>,
     /// Where the section stands whose hurdle is planning: what it asks for by default has no other place.
@@ -287,12 +294,14 @@ impl Plan {
             masked: BTreeSet::new(),
             logins: None,
             filter: None,
+            verify: false,
             blocks: false,
             rescue: None,
             listed: None,
             pages: BTreeMap::new(),
             inputs: BTreeMap::new(),
             room: usize::MAX,
+            templates: Arc::default(),
             proofs: Vec::new(),
             here: None,
             kernel_askers: Vec::new(),
@@ -324,7 +333,8 @@ impl Plan {
         template: Template<'static>,
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
-        let text = render(template, context)?;
+        let own = self.templates.clone();
+        let text = render(own.of(template), context)?;
         self.file(path, File { mode, text, stage, hurdle, template: template.name, controls: None });
         Ok(())
     }
@@ -347,7 +357,8 @@ impl Plan {
         template: Template<'static>,
         context: &impl serde::Serialize,
     ) -> Result<(), TemplateFault> {
-        let text = render(template, context)?;
+        let own = self.templates.clone();
+        let text = render(own.of(template), context)?;
         self.commands.push(Command { stage, hurdle, text, template: template.name, guards: false });
         Ok(())
     }
@@ -463,6 +474,12 @@ impl Plan {
                 .map_err(|e| Clash(e.to_string()))?;
         }
         self.boot_loader_files().map_err(|e| Clash(e.to_string()))?;
+        if self.verify {
+            let proofs = self.proofs.clone();
+            let asked = verify::asked(&proofs);
+            self.draw("watch", Stage::Apply, verify::PLACE, 0o700, template!("plan/verify.sh"), &asked)
+                .map_err(|e| Clash(e.to_string()))?;
+        }
         self.commands.sort_by_key(|c| (c.stage, c.hurdle));
         Ok(Sealed(self))
     }

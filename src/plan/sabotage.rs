@@ -7,6 +7,7 @@
 mod accounts;
 mod files;
 mod services;
+mod watch;
 
 use super::blocklist::{SET4, SET6};
 use super::net::Cidr;
@@ -167,6 +168,7 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
     sets(plan, &mut all);
     accounts::accounts(plan, &mut all);
     services::services(plan, &mut all);
+    watch::watch(plan, &mut all);
     for unit in plan.units.iter().chain(&plan.scripts) {
         let script = plan.scripts.contains(unit);
         let file = plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map(|(_, f)| f);
@@ -223,7 +225,10 @@ fn flipped(value: &str) -> Option<String> {
         "yes" => Some("no".to_owned()),
         "0" => Some("1".to_owned()),
         "1" => Some("0".to_owned()),
-        _ if value.bytes().all(|b| b.is_ascii_digit()) => value.parse::<u64>().ok().map(|n| (n.max(1) - 1).to_string()),
+        // A second less of an hour weakens nothing that one could see.
+        _ if value.bytes().all(|b| b.is_ascii_digit()) => {
+            value.parse::<u64>().ok().map(|n| if n < 100 { n.max(1) - 1 } else { n / 2 }.to_string())
+        }
         // A parameter of several words is loosened by its last.
         _ if value.contains(' ') => {
             value.rsplit_once(' ').and_then(|(head, last)| Some(format!("{head} {}", flipped(last)?)))

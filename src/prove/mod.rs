@@ -1,5 +1,6 @@
 //! Boots a bundle and judges it.
 
+pub mod archive;
 pub mod channel;
 pub mod event;
 pub mod guest;

@@ -191,6 +191,14 @@ impl Report {
         self.secrets.extend(other.secrets);
     }
 
+    /// Takes out the warnings of these names, and gives those of the names that there were.
+    pub fn accept(&mut self, names: &[&'static str]) -> Vec<&'static str> {
+        let is = |d: &Diagnostic| d.severity == Severity::Warning && names.contains(&d.code);
+        let given = self.diagnostics.iter().filter(|d| is(d)).map(|d| d.code).collect();
+        self.diagnostics.retain(|d| !is(d));
+        given
+    }
+
     /// Remembers a place whose text is drawn for nobody: a terminal is recorded, pasted and watched.
     pub fn secret(&mut self, place: Span) {
         self.secrets.push(place);

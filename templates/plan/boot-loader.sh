@@ -12,10 +12,13 @@ grubby --update-kernel=ALL --args={{ line }} || exit 1
 {% else %}
 update-grub || exit 1
 # What another file takes away again would be missed only at the next boot.
-for wanted in{% for argument in arguments %} {{ argument }}{% endfor %}; do
-    awk -v wanted="$wanted" '$1 ~ /^linux(efi)?$/ && / root=/ { n++; for (i = 2; i <= NF; i++) if ($i == wanted) { seen++; break } }
-        END { exit !(n && n == seen) }' /boot/grub/grub.cfg && continue
-    echo "hardtack: not every entry of /boot/grub/grub.cfg has $wanted" >&2
+has() {
+    awk -v wanted="$1" '$1 ~ /^linux(efi)?$/ && / root=/ { n++; for (i = 2; i <= NF; i++) if ($i == wanted) { seen++; break } }
+        END { exit !(n && n == seen) }' /boot/grub/grub.cfg && return
+    echo "hardtack: not every entry of /boot/grub/grub.cfg has $1" >&2
     exit 1
-done
+}
+{% for argument in arguments %}
+has {{ argument }}
+{% endfor %}
 {% endif %}

@@ -33,4 +33,17 @@ for list in /etc/cron.allow /etc/at.allow; do
     chmod 0640 $list
     ! getent group crontab >/dev/null || chgrp crontab $list
 done
+{% if openssl %}
+# Where the image's own settings have no section for it, one of ours is named first.
+openssl={{ openssl }}
+if [ -e $openssl ]; then
+    sed -i '/^# hardtack, to the end/,$d; /^ssl_conf = hardtack/d; /^[[:space:]]*MinProtocol[[:space:]]*=/d' $openssl
+    if grep -q '^\[system_default_sect\]' $openssl; then
+        sed -i '/^\[system_default_sect\]/a MinProtocol = {{ tls }}' $openssl
+    elif grep -q '^\[openssl_init\]' $openssl; then
+        sed -i '/^\[openssl_init\]/a ssl_conf = hardtack_ssl' $openssl
+        printf '# hardtack, to the end\n[hardtack_ssl]\nsystem_default = hardtack_default\n[hardtack_default]\nMinProtocol = %s\n' {{ tls }} >>$openssl
+    fi
+fi
+{% endif %}
 exit 0

@@ -3,11 +3,13 @@
 //! Sabotages that cannot mask each other share a boot: one of sshd and one of the firewall are judged by different
 //! proofs, and the wire does not need a login.
 
+mod article;
 mod lists;
 mod logins;
 mod machine;
-mod own;
+
 mod rescue;
+mod selinux;
 mod several;
 mod shut;
 mod trust;
@@ -215,6 +217,7 @@ impl Broken {
             keep,
             datasource: Datasource::NoCloud,
             pages: &self.pages,
+            mirrors: None,
             warm: None,
         };
         prove(&job, tell)

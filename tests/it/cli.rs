@@ -4,6 +4,7 @@
 mod blocklist;
 mod passwd;
 mod runs;
+mod templates;
 
 use crate::support::{hardtack, root};
 use hardtack::hurdle::MANUALS;
@@ -121,8 +122,7 @@ fn check_says_all_that_is_wrong_with_all_of_them() {
     place.check(&["check", "."], 2, "", folder);
     let all = ["check", "nope.yaml", "bad.yaml", ".", "box.yaml"];
     place.check(&all, 2, &format!("{BAD_DRAWN}box.yaml: nothing to object to\n"), &format!("{missing}{folder}"));
-    let known =
-        "hardtack: there is no image `sid`; known: debian-12, debian-12-sysvinit, debian-13, rocky-9, ubuntu-24.04\n";
+    let known = "hardtack: there is no image `sid`; known: debian-12, debian-12-selinux, debian-12-sysvinit, debian-13, rocky-9, ubuntu-24.04\n";
     place.check(&["check", "box.yaml", "--image", "sid"], 2, "", known);
     assert_eq!(place.run(&["check"]).0, 2);
 }
@@ -287,8 +287,14 @@ fn new_prints_or_writes_a_spec_that_is_good() {
 #[test]
 fn everything_can_be_explained_and_listed() {
     let place = Place::new();
-    let codes: Vec<_> =
-        MANUALS.iter().flat_map(|m| m.lints).chain(lints::ALL).chain(hardtack::yaml::FAULTS).map(|l| l.code).collect();
+    let codes: Vec<_> = MANUALS
+        .iter()
+        .flat_map(|m| m.lints)
+        .chain(lints::ALL)
+        .chain(hardtack::yaml::FAULTS)
+        .chain(hardtack::spec::LINTS)
+        .map(|l| l.code)
+        .collect();
     for code in MANUALS.iter().map(|m| m.name).chain(codes.iter().copied()).chain(["spec"]) {
         let (status, out, err) = place.run(&["explain", code]);
         assert!(status == 0 && err.is_empty() && out.contains(code) && out.lines().count() > 5, "{code}: {out}{err}");

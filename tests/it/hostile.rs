@@ -45,7 +45,7 @@ fn whole() -> Value {
             "services": { "refuse": ["telnet", "ftp"], "mask": ["cups.socket"], "listens": ["127.0.0.1:9000/tcp", "/run/shop/*", "1234/vsock"],
                 "units": [{ "name": "shop", "run": ["/usr/bin/python3", "-c", "print(1)"], "user": "ines", "listens": ["80/tcp", "[::1]:81/udp"],
                     "connects": true, "writes": ["/srv/shop"], "loosen": ["MemoryDenyWriteExecute"], "exposure": 30 }] },
-            "system": { "deny_modules": ["cramfs", "usb-storage"], "tmp": "noexec", "core_dumps": false, "umask": "027", "cron": ["ines"] },
+            "system": { "deny_modules": ["cramfs", "usb-storage"], "tmp": "noexec", "core_dumps": false, "umask": "027", "tls": "1.2", "cron": ["ines"] },
             "updates": { "first_boot": "all", "then": "security", "by": "image", "at": "04:30", "reboot": "03:15", "hold": ["libstdc++6"] },
             "blocklist": { "refresh": "daily", "allow": ["192.0.2.0/24"], "sources": [
                 { "file": root().join("tests/lists/drop.netset"), "url": "https://lists.example.org/drop.txt" }] },
@@ -62,9 +62,12 @@ fn whole() -> Value {
                 "run": [{ "name": "stock", "text": "true", "stage": "open" }],
                 "proofs": [{ "name": "stocked", "statement": "it is stocked", "script": "true" },
                     { "name": "seen", "statement": "it is seen", "port": "8000/tcp", "from": "192.0.2.9", "answer": "open" }] },
+            "watch": { "audit": true, "integrity": true, "verify": true, "bans": true, "journal_days": 90, "journal_mib": 256,
+                "forward": "https://logs.example.org:19532", "time_servers": ["ntp.example.org"] },
+            "selinux": { "mode": "enforcing" },
             "rescue": { "people": ["ines"], "from": ["10.20.0.0/16", "2001:db8:20::/48"], "healthy_within": 60, "boot_within": 900 },
         },
-        "deliver": ["cloud-init"],
+        "accept": ["accounts/sudo-without-password"], "deliver": ["cloud-init"],
     })
 }
 
@@ -141,7 +144,7 @@ fn taken(text: &str, about: &str) -> bool {
     let spec = spec::read(&source, &mut report);
     let planned = spec.is_some_and(|spec| {
         let facts = Facts::load(spec.image.0).unwrap();
-        spec::plan(&spec, &facts, &crate::support::input, &mut report)
+        spec::plan(&spec, &facts, &crate::support::input, &Default::default(), &mut report)
             .unwrap_or_else(|e| panic!("{about}: {e}"))
             .is_some()
     });
@@ -311,6 +314,22 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
+/// As `printf %b` writes a word of ours: two backslashes are one, and one before an `n` is a line's end.
+fn printed(word: &str) -> String {
+    let (mut out, mut chars) = (String::new(), word.chars());
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.push(match chars.next() {
+                Some('n') => '\n',
+                Some('\\') => '\\',
+                other => panic!("{other:?} is behind a backslash: {word}"),
+            }),
+            _ => out.push(c),
+        }
+    }
+    out
+}
+
 /// The same files, with as many lines; a line that is another one has the value in it, or a digest.
 #[track_caller]
 fn judge_rootfs(
@@ -364,8 +383,17 @@ fn judge_rootfs(
             // As a regular expression that means nothing else.
             let literal =
                 name.ends_with("/99hardtack-updates") && line.contains(&value.replace('+', "[+]").replace('.', "[.]"));
+            // A script, on one line and as one word, however many lines it has.
+            let asked = name.ends_with("/hardtack-verify")
+                && shlex::split(line.trim()).is_some_and(|words| match &words[..] {
+                    [first, script] if first == "script" => printed(script).contains(case.value.trim_end_matches('\n')),
+                    [r#if, ask, _, statement, then] if r#if == "if" && ask == "ask" && then == "then" => {
+                        statement.strip_suffix(';').is_some_and(|said| said.contains(&case.value))
+                    }
+                    _ => false,
+                });
             assert!(
-                literal || word || digest || lower || root || tried || key && known,
+                asked || literal || word || digest || lower || root || tried || key && known,
                 "{about}: {name} now says {line:?}"
             );
         }

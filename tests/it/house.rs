@@ -132,7 +132,8 @@ fn no_hurdle_and_no_template_names_a_distribution() {
         }
     }
     for path in files(&root().join("templates")) {
-        let text = std::fs::read_to_string(&path).unwrap().to_lowercase();
+        // A processor's architecture, as audit's rules name it, is no distribution.
+        let text = std::fs::read_to_string(&path).unwrap().to_lowercase().replace(" arch=b", " ");
         bad.extend(
             identifiers(&text).filter(|w| DISTRIBUTIONS.contains(w)).map(|w| format!("{}: {w}", path.display())),
         );

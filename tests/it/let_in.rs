@@ -199,7 +199,7 @@ fn what_is_let_through_here_is_let_through_by_sshd_sudo_and_iptables() {
         let mut report = Report::default();
         let source = Source { name: "box.yaml".into(), text: text.clone() };
         let spec = spec::read(&source, &mut report).expect("every one of them can be read");
-        let Some(plan) = spec::plan(&spec, &facts, &input, &mut report).unwrap() else {
+        let Some(plan) = spec::plan(&spec, &facts, &input, &Default::default(), &mut report).unwrap() else {
             refused += 1;
             continue;
         };

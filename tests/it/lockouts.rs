@@ -30,7 +30,7 @@ fn judged(hurdles: &str) -> (Vec<String>, String, usize) {
     let mut report = Report::default();
     let plan = spec::read(&source, &mut report).and_then(|spec| {
         let facts = Facts::load(spec.image.0).unwrap();
-        spec::plan(&spec, &facts, &input, &mut report).unwrap()
+        spec::plan(&spec, &facts, &input, &Default::default(), &mut report).unwrap()
     });
     let codes = report.sorted().into_iter().filter(|d| d.severity == hardtack::report::Severity::Error);
     (

@@ -19,4 +19,5 @@ mod readme;
 mod report;
 mod reproduce;
 mod support;
+mod verify;
 mod wire;

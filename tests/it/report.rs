@@ -30,6 +30,7 @@ fn subject(machine: &str) -> Subject {
         image: "debian-12".to_owned(),
         delivery: "cloud-init".to_owned(),
         bundle_sha256: "2db880a47e5d6b7098223f004c2fc1c59bedeab2a3e383d8c62fe3b5163c8672".to_owned(),
+        templates: vec!["firewall/gate.sh".to_owned()],
     }
 }
 
@@ -341,6 +342,7 @@ fn what_a_guest_or_a_spec_says_stays_a_word() {
         image: HOSTILE.to_owned(),
         delivery: HOSTILE.to_owned(),
         bundle_sha256: HOSTILE.to_owned(),
+        templates: vec![HOSTILE.to_owned()],
     };
     let seen = HOSTILE
         .replace('\u{1b}', "\\u{1b}")

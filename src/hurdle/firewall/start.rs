@@ -162,7 +162,7 @@ pub(super) fn proofs(start: Start, facts: &Facts) -> Result<Vec<Proof>, Unknown>
             let statement = "the rules are loaded by their own unit, now and at every boot";
             let waits = "whatever brings up a network waits until the rules are loaded";
             vec![
-                proof("unit", &["R12", "systemd.special(7)"], statement, unit),
+                proof("unit", &["R12", "R13", "R21", "systemd.special(7)"], statement, unit),
                 proof("unit-order", &["R12", "R22", "systemd.special(7)"], waits, script(UNIT_ORDER)),
             ]
         }

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, anyhow, bail};
 use rustix::process::geteuid;
 
 use super::sources::{self, Mirrors};
-use super::{Built, Kind, LABEL, Package, Record, check_name, digest, directory, fresh, open, vendor};
+use super::{Built, Kind, LABEL, Package, Record, check_name, digest, directory, fresh, labels, open, vendor};
 use crate::facts::Recipe;
 use crate::prove::process::{self, Program};
 
@@ -69,14 +69,22 @@ pub fn build(
     progress("making the disk");
     let (kernel, initrd) = (only(&rootfs.boot, "vmlinuz-")?, only(&rootfs.boot, "initrd.img-")?);
     let raw = temporary.path().join("raw");
+    let labels = |root: &Path| match recipe.labelled {
+        true => labels::write(root, &rootfs.boot.join("labels")),
+        false => Ok(()),
+    };
     match kind {
         Kind::Flat => {
             File::create(&raw)?.set_len(recipe.disk_mib << 20).context("could not make the disk")?;
             fill(&["-L", LABEL], &rootfs.content, &raw, None)?;
+            labels(&raw)?;
             fs::copy(kernel, fresh.join("vmlinuz"))?;
             fs::copy(initrd, fresh.join("initrd"))?;
         }
-        Kind::Vendor => vendor::disk(&rootfs.content, &rootfs.boot.join("efi/EFI"), recipe.disk_mib, &raw)?,
+        Kind::Vendor => {
+            vendor::disk(&rootfs.content, &rootfs.boot.join("efi/EFI"), recipe.disk_mib, &raw)?;
+            labels(&vendor::root(&raw))?;
+        }
     }
     Program::new("qemu-img")
         .args(["convert", "-q", "-f", "raw", "-O", "qcow2"])
@@ -173,7 +181,7 @@ impl Rootfs {
             program = program.arg(format!("--aptopt={option}"));
         }
         program
-            .args(hooks(root, self.kind, &archives, &self.boot, &self.status)?)
+            .args(hooks(root, self.kind, recipe, &archives, &self.boot, &self.status)?)
             .arg(&recipe.suite)
             .arg(&part)
             .args(mirrors.lines(recipe))
@@ -209,7 +217,7 @@ fn milestone(line: &str) -> Option<&str> {
 
 /// What mmdebstrap shall do beside installing. Its hooks are shell, so a path in them is quoted, and the only
 /// script is a constant.
-fn hooks(root: bool, kind: Kind, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
+fn hooks(root: bool, kind: Kind, recipe: &Recipe, archives: &Path, boot: &Path, status: &Path) -> Result<Vec<String>> {
     let quoted = |path: &Path| -> Result<String> {
         let text = path.to_str().with_context(|| format!("{} is not UTF-8", path.display()))?;
         Ok(shlex::try_quote(text).with_context(|| format!("{text} holds a NUL"))?.into_owned())
@@ -233,8 +241,11 @@ fn hooks(root: bool, kind: Kind, archives: &Path, boot: &Path, status: &Path) ->
             format!("--customize-hook=rm -rf \"$1\"{inside} && mkdir -p \"$1\"{inside}/partial"),
         ]
     };
-    hooks.push(format!("--customize-hook={}", kind.customise()));
+    hooks.push(format!("--customize-hook={}", kind.customise(recipe)));
     hooks.push(format!("--customize-hook=sync-out /boot {boot}"));
+    if recipe.labelled {
+        hooks.push("--customize-hook=rm \"$1\"/boot/labels".to_owned());
+    }
     if kind == Kind::Vendor {
         // On the machine this is where the EFI system partition is mounted, and its files are there.
         hooks.push("--customize-hook=rm -r \"$1\"/boot/efi/EFI".to_owned());

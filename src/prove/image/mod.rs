@@ -1,6 +1,7 @@
 //! Base images: built from the distribution's packages, kept in the cache, whole or not at all.
 mod build;
 mod disk;
+mod labels;
 pub mod official;
 mod sources;
 mod vendor;
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 pub use build::build;
 pub(super) use build::lock;
 pub use disk::{Disk, Firmware, Format, Starts};
+pub use sources::Mirrors;
 
 use crate::archive::digest::sha256_hex;
 use crate::facts::Recipe;
@@ -27,6 +29,10 @@ const ROOTFS: &str = include_str!("customise/rootfs.sh");
 pub(crate) const CHANNEL: &str = include_str!("customise/channel.sh");
 /// The boot loader of a vendor's disk.
 const BOOT_LOADER: &str = include_str!("customise/boot-loader.sh");
+/// What makes SELinux active.
+const SELINUX: &str = include_str!("customise/selinux.sh");
+/// The label of every file.
+const LABELS: &str = include_str!("customise/labels.sh");
 /// What comes last.
 const TIDY: &str = include_str!("customise/tidy.sh");
 
@@ -57,10 +63,11 @@ impl Kind {
         }
     }
 
-    fn customise(self) -> String {
+    fn customise(self, recipe: &Recipe) -> String {
+        let (selinux, labels) = if recipe.labelled { (SELINUX, LABELS) } else { ("", "") };
         match self {
-            Kind::Flat => [ROOTFS, CHANNEL, TIDY].concat(),
-            Kind::Vendor => [ROOTFS, BOOT_LOADER, TIDY].concat(),
+            Kind::Flat => [ROOTFS, selinux, CHANNEL, TIDY, labels].concat(),
+            Kind::Vendor => [ROOTFS, selinux, BOOT_LOADER, TIDY, labels].concat(),
         }
     }
 
@@ -176,7 +183,7 @@ fn digest(recipe: &Recipe, kind: Kind) -> String {
         all.extend((text.len() as u64).to_le_bytes());
         all.extend(text.as_bytes());
     };
-    part(&kind.customise());
+    part(&kind.customise(recipe));
     part(&recipe.suite);
     part(&recipe.components.join(" "));
     part(&kind.packages(recipe).join(" "));
@@ -197,6 +204,7 @@ mod tests {
             components: vec!["main".into()],
             packages: vec!["sudo".into()],
             boot_loader: vec!["grub".into()],
+            labelled: false,
             disk_mib: 3072,
         }
     }
@@ -225,9 +233,9 @@ mod tests {
 
     #[test]
     fn nothing_of_ours_is_on_a_vendors_disk() {
-        let text = Kind::Vendor.customise();
+        let text = Kind::Vendor.customise(&recipe());
         assert!(!text.contains(CHANNEL) && !text.contains("hardtack.shell") && text.contains(BOOT_LOADER));
-        assert!(Kind::Flat.customise().contains("hardtack.shell"));
+        assert!(Kind::Flat.customise(&recipe()).contains("hardtack.shell"));
         for kind in [Kind::Flat, Kind::Vendor] {
             assert_eq!(Kind::of(&kind.name("debian-12")), kind);
         }

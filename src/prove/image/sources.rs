@@ -8,14 +8,17 @@ use crate::prove::process::Program;
 
 /// A person's mirror, or those of this host.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Mirrors {
+pub struct Mirrors {
     main: String,
     security: Option<String>,
 }
 
 impl Mirrors {
     /// `URI` or `URI,SECURITY-URI`.
-    pub(crate) fn given(text: &str) -> Result<Self> {
+    ///
+    /// # Errors
+    /// What is no URI.
+    pub fn given(text: &str) -> Result<Self> {
         let (main, security) = match text.split_once(',') {
             Some((main, security)) => (main, Some(security)),
             None => (text, None),
@@ -29,7 +32,10 @@ impl Mirrors {
     }
 
     /// What apt on this host uses.
-    pub(crate) fn of_this_host() -> Result<Self> {
+    ///
+    /// # Errors
+    /// There is no apt, or it knows no such mirror.
+    pub fn of_this_host() -> Result<Self> {
         let told = Program::new("apt-get")
             .args(["indextargets", "--format", "$(REPO_URI) $(RELEASE)"])
             .deadline(Duration::from_secs(60))
@@ -56,6 +62,21 @@ impl Mirrors {
     /// Whether security updates are drawn.
     pub(crate) fn security(&self) -> bool {
         self.security.is_some()
+    }
+
+    /// Where the file of this path is that a machine asks for; none where it is no archive's.
+    pub(crate) fn find(&self, path: &str) -> Option<String> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~+:%".contains(c);
+        if path.contains("/..") || !path.chars().all(plain) {
+            return None;
+        }
+        let (archive, file) = path.strip_prefix('/')?.split_once('/')?;
+        let uri = match archive {
+            "debian" => &self.main,
+            "debian-security" => self.security.as_ref()?,
+            _ => return None,
+        };
+        Some(format!("{}/{file}", uri.trim_end_matches('/')))
     }
 
     /// The lines of a sources.list.
@@ -95,7 +116,19 @@ mod tests {
             components: vec!["main".into()],
             packages: vec![],
             boot_loader: vec![],
+            labelled: false,
             disk_mib: 1,
+        }
+    }
+
+    #[test]
+    fn a_machine_finds_the_archives_and_nothing_beside_them() {
+        let mirrors = Mirrors::given("http://a.test/debian,http://a.test/x/debian-security/").unwrap();
+        let find = |path| mirrors.find(path).unwrap_or_default();
+        assert_eq!(find("/debian/pool/main/g/g++/g%2b_1~a.deb"), "http://a.test/debian/pool/main/g/g++/g%2b_1~a.deb");
+        assert_eq!(find("/debian-security/dists/x/InRelease"), "http://a.test/x/debian-security/dists/x/InRelease");
+        for path in ["/", "/ubuntu/x", "/debian/../x", "/debian/x?y", "/debian/x\ny", "debian/x"] {
+            assert_eq!(find(path), "", "{path}");
         }
     }
 

@@ -27,6 +27,13 @@ const BEHIND: u64 = 2048;
 const ROOT_UUID: &str = "68617264-7461-4636-8b00-726f6f740001";
 const ESP_UUID: &str = "48540001";
 
+/// The root file system of a raw disk, as the tools of ext4 name it.
+pub(super) fn root(raw: &Path) -> PathBuf {
+    let mut name = raw.as_os_str().to_owned();
+    name.push(format!("?offset={}", ROOT << 9));
+    PathBuf::from(name)
+}
+
 /// The raw disk of a root file system's content and the files of its EFI system partition.
 pub(super) fn disk(content: &Path, efi: &Path, mib: u64, raw: &Path) -> Result<()> {
     let root = mib << 11;
@@ -94,8 +101,7 @@ mod tests {
         let volume = format!("{}@@{}", at("raw").display(), ESP.0 << 9);
         let read = Program::new("mtype").args(["-i", &volume, "::/EFI/BOOT/BOOTX64.EFI"]).output()?;
         assert_eq!(read, b"loader");
-        let root = format!("{}?offset={}", at("raw").display(), ROOT << 9);
-        let read = Program::new("debugfs").args(["-R", "cat /etc/hostname", &root]).output()?;
+        let read = Program::new("debugfs").args(["-R", "cat /etc/hostname"]).arg(root(&at("raw"))).output()?;
         assert_eq!(read, b"vendor\n");
         Ok(())
     }

@@ -16,12 +16,12 @@ pub fn json(runs: &[Reported]) -> Value {
 
 // One that could not be run has its reason.
 fn one((subject, came): &Reported) -> Value {
-    let Subject { spec, machine, image, delivery, bundle_sha256 } = subject;
+    let Subject { spec, machine, image, delivery, bundle_sha256, templates } = subject;
     match came {
         Ok(outcome) => proved(subject, outcome),
         Err(why) => json!({
             "format": 1, "spec": spec, "machine": machine, "image": image, "delivery": delivery, "bundle_sha256": bundle_sha256,
-            "trouble": why,
+            "templates": templates, "trouble": why,
         }),
     }
 }
@@ -52,7 +52,7 @@ fn proved(subject: &Subject, outcome: &Outcome) -> Value {
         "format": 1, "spec": subject.spec, "machine": subject.machine, "image": subject.image,
         "delivery": subject.delivery, "accelerator": outcome.accelerator.as_str(), "accelerator_why": outcome.accelerator.why(),
         "start": start(outcome),
-        "bundle_sha256": subject.bundle_sha256, "proofs": proofs, "wire": pictures, "timelines": outcome.timelines,
+        "bundle_sha256": subject.bundle_sha256, "templates": subject.templates, "proofs": proofs, "wire": pictures, "timelines": outcome.timelines,
         "console": outcome.console,
         "cpu_seconds": outcome.cpu_seconds, "phases": outcome.phases, "control_phases": outcome.control_phases,
         "summary": { "holds": count(Verdict::Holds), "fails": count(Verdict::Fails), "unknown": count(Verdict::Unknown) },

@@ -96,7 +96,8 @@ fn class(subject: &Subject, hurdle: &str) -> String {
 }
 
 fn suite(subject: &Subject, hurdle: &str, outcome: Option<&Outcome>, counts: Count, cases: &str) -> String {
-    let Subject { spec, machine, image, delivery, bundle_sha256 } = subject;
+    let Subject { spec, machine, image, delivery, bundle_sha256, templates } = subject;
+    let templates = templates.join(" ");
     let name = format!("{spec} on {image} by {delivery}: {hurdle}");
     let mut out = format!("  <testsuite name=\"{}\" {}>\n    <properties>\n", Text(&name), counts.attributes());
     let known = [
@@ -105,6 +106,7 @@ fn suite(subject: &Subject, hurdle: &str, outcome: Option<&Outcome>, counts: Cou
         ("image", Some(image)),
         ("delivery", Some(delivery)),
         ("bundle_sha256", Some(bundle_sha256)),
+        ("templates", Some(templates.as_str()).filter(|names| !names.is_empty())),
         ("accelerator", outcome.map(|o| o.accelerator.as_str())),
         ("accelerator_why", outcome.and_then(|o| o.accelerator.why())),
         ("start", outcome.map(start)),

@@ -26,6 +26,8 @@ pub struct Subject {
     pub delivery: String,
     /// The bundle.
     pub bundle_sha256: String,
+    /// The person's own templates that it was drawn from.
+    pub templates: Vec<String>,
 }
 
 /// A run of the report, and what came of it; or why it could not be run, which no reader may take for green.

@@ -119,8 +119,10 @@ pub(super) fn with_machine(
         .context("could not connect the machine's network")?;
     let _cloud = if cloud { Some(service(job, data, &config, &lans[0])?) } else { None };
     // The bare image has nothing to look for there.
-    let pages = Some(job.pages).filter(|_| which == Which::Bundle);
-    let internet = pages.map(|pages| Internet::new(pages, &lans[0])).transpose()?.flatten();
+    let internet = match which {
+        Which::Bundle => Internet::new(job.pages, job.mirrors, &lans[0])?,
+        Which::Control => None,
+    };
     let guest = Guest::connect(&vm)?;
     let names = config.cards.clone();
     let mut machine = Machine {

@@ -6,7 +6,7 @@ mod refresh;
 mod round;
 
 use super::event::{Event, Which};
-use super::image::Disk;
+use super::image::{Disk, Mirrors};
 use super::judge::sweep::Run;
 use super::judge::window::Timeline;
 use super::qemu::Accelerator;
@@ -53,6 +53,8 @@ pub struct Job<'a> {
     pub datasource: Datasource,
     /// What the web has for the machine.
     pub pages: &'a Pages,
+    /// Where it finds packages, whatever it calls the place.
+    pub mirrors: Option<&'a Mirrors>,
     /// The cache that snapshots stand in, to go on from one; else the machines are switched on.
     pub warm: Option<&'a Path>,
 }

@@ -3,11 +3,13 @@
 use super::machine::{Machine, SMALL};
 use super::round::{Kept, of};
 use crate::plan::proof::{Check, Proof, Refresh};
+use crate::prove::archive::{self, Archive};
+use crate::prove::image::Mirrors;
 use crate::prove::judge::refresh::{self, Fetched, HOSTILE};
 use crate::prove::qemu::{Budget, mac};
 use crate::prove::verdict::Judgement;
 use crate::prove::web::{Page, Web};
-use crate::prove::wire::{Asked, Bridge, Lan};
+use crate::prove::wire::{ANY_NAME, Asked, Bridge, Lan};
 use anyhow::{Context, Result};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,35 +23,45 @@ const AROUND: Duration = Duration::from_secs(3);
 /// Pages, by their addresses.
 pub type Pages = BTreeMap<String, Arc<[u8]>>;
 
-/// The web that a machine has.
+/// What a machine finds beyond its network.
 pub(super) struct Internet {
-    pub(super) web: Web,
+    /// Where its lists are.
+    pub(super) web: Option<Web>,
+    _archive: Option<Archive>,
     _bridges: Vec<Bridge>,
 }
 
 impl Internet {
-    /// Leads a machine to these pages; none where there are none.
-    pub(super) fn new(pages: &Pages, lan: &Lan) -> Result<Option<Self>> {
-        if pages.is_empty() {
+    /// Leads a machine to these pages, and to packages; none where there is neither.
+    pub(super) fn new(pages: &Pages, mirrors: Option<&Mirrors>, lan: &Lan) -> Result<Option<Self>> {
+        if pages.is_empty() && mirrors.is_none() {
             return Ok(None);
         }
-        let web = Web::new(pages)?;
-        let places = web.places();
-        let bridges = places.into_iter().map(|at| lan.serve(at, web.local())).collect::<std::io::Result<_>>();
-        lan.names(web.names());
-        Ok(Some(Internet { web, _bridges: bridges.context("could not lead the machine to its lists")? }))
+        let web = if pages.is_empty() { None } else { Some(Web::new(pages)?) };
+        let archive = mirrors.map(Archive::new).transpose()?;
+        let mut places: Vec<_> =
+            web.iter().flat_map(|web| web.places().into_iter().map(|at| (at, web.local()))).collect();
+        places.extend(archive.as_ref().map(|archive| (archive::PLACE, archive.local())));
+        let mut names = web.as_ref().map(Web::names).unwrap_or_default();
+        if archive.is_some() {
+            names.insert(ANY_NAME.to_owned(), archive::PLACE.ip());
+        }
+        let bridges = places.into_iter().map(|(at, local)| lan.serve(at, local)).collect::<std::io::Result<_>>();
+        let bridges = bridges.context("could not lead the machine to its lists and packages")?;
+        lan.names(names);
+        Ok(Some(Internet { web, _archive: archive, _bridges: bridges }))
     }
 }
 
 impl Machine<'_> {
     /// Has the machine trust our server until it is started again: programs of its units are told so.
     pub(super) fn trust(&mut self) -> Result<()> {
-        let Some(internet) = &self.internet else { return Ok(()) };
+        let Some(web) = self.internet.as_ref().and_then(|internet| internet.web.as_ref()) else { return Ok(()) };
         let place = refresh::PLACE;
         let script = format!(
             "mkdir -p -m 755 {place} && cat >{place}/web.pem <<'PEM'\n{}\nPEM\n\
              if [ -d /run/systemd/system ]; then systemctl set-environment SSL_CERT_FILE={place}/web.pem; fi\n",
-            internet.web.authority().trim_end()
+            web.authority().trim_end()
         );
         self.run(&script, SMALL).map(drop)
     }
@@ -72,8 +84,8 @@ impl Machine<'_> {
     }
 
     fn fetch(&mut self, url: &str, page: Page) -> Result<Fetched> {
-        if let Some(internet) = &self.internet {
-            internet.web.put(url, page);
+        if let Some(web) = self.internet.as_ref().and_then(|internet| internet.web.as_ref()) {
+            web.put(url, page);
         }
         Ok(Fetched::read(&self.run(&refresh::script(true), FETCH)?))
     }

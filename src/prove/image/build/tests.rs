@@ -1,6 +1,18 @@
 //! The parts of a build that need no package server.
 use super::*;
 
+/// A recipe with all that one can ask for.
+fn labelled() -> Recipe {
+    Recipe {
+        suite: "bookworm".into(),
+        components: vec!["main".into()],
+        packages: vec!["sudo".into()],
+        boot_loader: vec!["grub".into()],
+        labelled: true,
+        disk_mib: 3072,
+    }
+}
+
 #[test]
 fn only_installed_packages_count() {
     let status = "Package: sudo\nStatus: install ok installed\nVersion: 1.9\nDescription: x\n Version: 2\n\n\
@@ -16,7 +28,8 @@ fn only_installed_packages_count() {
 fn the_hosts_apt_is_out_of_reach() {
     assert!(SKIPPED.contains(&"--skip=cleanup/apt"));
     let deletes_temporary = |line: &str| line.starts_with("rm ") && line.contains("\"/tmp");
-    assert!(![Kind::Flat, Kind::Vendor].iter().any(|k| k.customise().lines().any(deletes_temporary)));
+    let recipe = &labelled();
+    assert!(![Kind::Flat, Kind::Vendor].iter().any(|k| k.customise(recipe).lines().any(deletes_temporary)));
 }
 
 #[test]
@@ -31,7 +44,7 @@ fn progress_is_stages_and_warnings() {
 fn a_path_in_a_hook_is_one_word() -> Result<()> {
     let odd = Path::new("/a b/$(x)'");
     for (root, kind) in [(true, Kind::Flat), (false, Kind::Flat), (true, Kind::Vendor)] {
-        for hook in hooks(root, kind, odd, odd, odd)? {
+        for hook in hooks(root, kind, &labelled(), odd, odd, odd)? {
             if let Some((_, command)) = hook.split_once("-hook=").filter(|(_, c)| !c.contains('\n')) {
                 let words = shlex::split(command).unwrap_or_default();
                 assert!(!command.contains("(x)") || words.iter().any(|w| w == "/a b/$(x)'"), "{command}");

@@ -58,7 +58,18 @@ INTERFACES
 	echo 'network: {config: disabled}' >"$root/etc/cloud/cloud.cfg.d/90_network.cfg"
 fi
 
-# cloud-init writes the archive's sources on the first boot; those of the building machine are none of the image's business.
+# The archive's sources are those that the distribution's cloud-init names; those of the building machine are none of the image's business.
+# By http: what comes is signed, and whoever proves a first boot leads the machine to a mirror of his own.
 rm -f "$root"/etc/apt/sources.list "$root"/etc/apt/sources.list.d/*
+codename=$(sed -n 's/^VERSION_CODENAME=//p' "$root/etc/os-release")
+archive() {
+	sed -n "s,^ *$1: https\?://,http://,p" "$root/etc/cloud/cloud.cfg" | head -n 1
+}
+cat >"$root/etc/apt/sources.list" <<SOURCES
+deb $(archive primary) $codename main
+deb $(archive primary) $codename-updates main
+deb $(archive security) $codename-security main
+SOURCES
+test "$(grep -c "^deb http://[^ ]* $codename[^ ]* main\$" "$root/etc/apt/sources.list")" = 3
 rm -f "$root"/etc/apt/apt.conf.d/99mmdebstrap
 

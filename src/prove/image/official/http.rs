@@ -51,6 +51,11 @@ impl Url {
     fn secure(&self) -> bool {
         self.0.starts_with("https:")
     }
+
+    /// A file of a package archive, which may be had without TLS: whoever it is for has its signature to hold it to.
+    pub(in crate::prove) fn of_archive(text: String) -> Self {
+        Url(text)
+    }
 }
 
 impl FromText for Url {
@@ -124,7 +129,7 @@ fn follow(base: &Url, location: &str) -> Result<Url, Trouble> {
 
 /// Why there is no answer, or no more of it.
 #[derive(Debug)]
-pub(super) enum Trouble {
+pub(in crate::prove) enum Trouble {
     /// A person has asked us to stop.
     Interrupted,
     /// Another try may do better.
@@ -137,9 +142,9 @@ pub(super) enum Trouble {
 
 /// The head of an answer that is good, and its body to be read.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(in crate::prove) struct Answer {
     /// How many bytes the body has.
-    pub(super) length: Option<u64>,
+    pub(in crate::prove) length: Option<u64>,
     /// For a part: its first byte, and how many the whole file has.
     pub(super) part: Option<(u64, u64)>,
     /// What the file can be known by when we ask for its rest.
@@ -162,7 +167,7 @@ struct Head {
 }
 
 /// Asks for a file, or for the rest of one from a byte on, if it is still what `validator` says.
-pub(super) fn get(url: &Url, rest: Option<(u64, &str)>, patience: Duration) -> Result<Answer, Trouble> {
+pub(in crate::prove) fn get(url: &Url, rest: Option<(u64, &str)>, patience: Duration) -> Result<Answer, Trouble> {
     let (to, from) = sync_channel(8);
     let (url, rest) = (url.clone(), rest.map(|(at, validator)| (at, validator.to_owned())));
     // Not waited for: when we have lost patience it ends by itself, when its own time is up or it finds nobody listening.
@@ -188,7 +193,7 @@ pub(super) fn get(url: &Url, rest: Option<(u64, &str)>, patience: Duration) -> R
 
 impl Answer {
     /// The next piece of the body; none at its end.
-    pub(super) fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
+    pub(in crate::prove) fn next(&mut self) -> Result<Option<Vec<u8>>, Trouble> {
         match receive(&self.from, self.patience)? {
             Message::Piece(piece) => Ok(Some(piece)),
             Message::Trouble(trouble) => Err(trouble),
@@ -241,7 +246,7 @@ fn agent(url: &Url, patience: Duration) -> Agent {
     let limit = Some(patience + Duration::from_secs(1));
     // The crate itself reads HTTPS_PROXY and NO_PROXY, as everything else on a machine does. To this machine there is none.
     let config = Agent::config_builder();
-    let config = if url.secure() { config } else { config.proxy(None) };
+    let config = if url.secure() || parse(url.as_str()).is_err() { config } else { config.proxy(None) };
     config
         .http_status_as_error(false)
         // We follow by ourselves, for nobody is to be asked whom we would not take anything from.

@@ -3,7 +3,7 @@
 //! `CACHE/official/NAME/` has `disk.qcow2` and `image.json`. What is still coming lies in `CACHE/official/.NAME/`, and
 //! survives an interruption.
 mod checksums;
-mod http;
+pub(in crate::prove) mod http;
 mod part;
 
 use std::fs::{self, File};

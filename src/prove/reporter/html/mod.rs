@@ -234,6 +234,10 @@ fn header(subject: &Subject, came: Result<&Outcome, &String>, place: &Place) -> 
         Text(&subject.delivery),
         Text(&subject.bundle_sha256),
     );
+    if !subject.templates.is_empty() {
+        let names = subject.templates.join(", ");
+        out.push_str(&format!("<dt>Templates of your own</dt><dd>{}</dd>\n", Text(&names)));
+    }
     if let Ok(outcome) = came {
         let accelerator = match &outcome.accelerator {
             Accelerator::Tcg { why } => format!(
