@@ -300,6 +300,12 @@ impl Hurdle for System {
             "cron is root's, and theirs whom the spec names".to_owned(),
             script,
         );
+        add(
+            "no-loose-files",
+            &["CIS 7.1.11", "CIS 7.1.12", "ANSSI-BP-028 R53", "dev-sec os-06"],
+            "no file or folder is everybody's to change, and none belongs to nobody".to_owned(),
+            LOOSE.to_owned(),
+        );
         if *self.tls != Tls::Keep {
             let old = if *self.tls == Tls::Thirteen { "-tls1_2" } else { "-tls1_1" };
             let refs = &["R46", "R48", "ANSSI-BP-028 R69", "config(5ssl)"];
@@ -328,6 +334,10 @@ impl Hurdle for System {
         Ok(all)
     }
 }
+
+// A folder for everybody, as /tmp is, lets nobody take another's file away.
+const LOOSE: &str = "seen=$(find / -xdev \\( -type f -perm -0002 -o -type d -perm -0002 ! -perm -1000 -o -nouser -o -nogroup \\) 2>/dev/null | head -n 1)\n\
+    echo \"${seen:-none}\"\n[ -z \"$seen\" ]\n";
 
 // A server of OpenSSL's own on the machine, and a client that would speak anything.
 const TLS: &str = "command -v openssl >/dev/null || { echo 'there is no openssl'; exit 75; }\nt=$(mktemp -d)\ntrap 'kill $server 2>/dev/null; rm -rf $t' EXIT\n\

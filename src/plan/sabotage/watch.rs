@@ -41,6 +41,12 @@ pub(super) fn watch(plan: &Plan, all: &mut Vec<Sabotage>) {
         "cp -a /run/openssl.sabotage /etc/ssl/openssl.cnf",
     );
     add(
+        "system/no-loose-files",
+        "anybody may write a program",
+        "touch /usr/local/bin/loose; chmod 0777 /usr/local/bin/loose",
+        "rm -f /usr/local/bin/loose",
+    );
+    add(
         "accounts/only-hashes",
         "a password is stored by a quick hash",
         "echo 'hardtack-sabotage:$1$a$b:1::::::' >>/etc/shadow",
