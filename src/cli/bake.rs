@@ -1,6 +1,7 @@
 //! `hardtack bake [SPEC] [-o DIR]`
 
 use super::load::{self, Loaded};
+use super::sign::{SIGNATURE, SUMS, sign};
 use super::{Stop, USAGE, WELL, environment, new, templates, terminal};
 use crate::archive::tree::{Tree, WriteError};
 use crate::delivery::{self, Payload};
@@ -14,6 +15,9 @@ pub(super) struct Args {
     /// Where the bundle goes; a bundle that is there is replaced, anything else is left alone [default: NAME.bundle]
     #[arg(short, long, value_name = "DIR")]
     output: Option<PathBuf>,
+    /// Sign it with this SSH key: a private one, or a public one whose private half your agent has; `hardtack verify` says whose it is
+    #[arg(long, value_name = "KEY")]
+    sign: Option<PathBuf>,
     /// Bake for this image instead of the one that the spec names
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
@@ -59,7 +63,7 @@ pub(super) fn baked(loaded: Loaded) -> Result<Baked, Stop> {
 }
 
 // A manifest of ours and nothing that only looks like one.
-fn is_bundle(dir: &Path) -> bool {
+pub(super) fn is_bundle(dir: &Path) -> bool {
     let text = std::fs::read(dir.join("bundle.json")).unwrap_or_default();
     let manifest: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
     manifest["format"].is_u64() && manifest["hardtack"].is_string() && manifest["bundle_sha256"].is_string()
@@ -67,7 +71,11 @@ fn is_bundle(dir: &Path) -> bool {
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     templates::read(&args.templates)?;
-    let baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
+    let mut baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
+    if let Some(key) = &args.sign {
+        let sums = baked.tree.get(SUMS).ok_or_else(|| Stop::bug("a bundle has no digests"))?.data.clone();
+        baked.tree.insert(SIGNATURE, 0o644, sign(key, &sums)?).map_err(Stop::bug)?;
+    }
     let dir = args.output.clone().unwrap_or_else(|| PathBuf::from(format!("{}.bundle", baked.loaded.plan.name)));
     baked.tree.write(&dir, &is_bundle).map_err(|e| match &e {
         WriteError::Failed { cause, .. } if cause.kind() == std::io::ErrorKind::NotFound => {

@@ -18,8 +18,10 @@ mod published;
 mod reports;
 mod requirements;
 mod sabotage;
+mod sign;
 mod templates;
 mod terminal;
+mod verify;
 
 use clap::{Parser, Subcommand};
 use std::process::ExitCode;
@@ -64,6 +66,8 @@ enum Verb {
     Check(check::Args),
     /// Bake, boot under QEMU and judge: from inside the machine and from its network
     Prove(prove::Args),
+    /// Say whether a bundle is as it was baked, and who has signed it
+    Verify(verify::Args),
     /// Print a spec to start from, with your own public key in it
     New(new::Args),
     /// Tell what a hurdle, a lint or a proof is: what, why, what instead, and the source
@@ -124,6 +128,7 @@ fn verb(verb: &Verb) -> Result<u8, Stop> {
         Verb::Bake(args) => bake::run(args),
         Verb::Check(args) => check::run(args),
         Verb::Prove(args) => prove::run(args),
+        Verb::Verify(args) => verify::run(args),
         Verb::New(args) => new::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::List(args) => list::run(args),

@@ -5,6 +5,7 @@ mod blocklist;
 mod passwd;
 mod runs;
 mod templates;
+mod verify;
 
 use crate::support::{hardtack, root};
 use hardtack::hurdle::MANUALS;

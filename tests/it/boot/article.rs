@@ -16,7 +16,7 @@ fn section(sample: &str, name: &str) -> String {
 /// Nothing is older on the mirror than on an image that was built from it, so one package is made to look so before the first boot goes on.
 const OLDER: &str = "
       - name: an-older-nano
-        stage: gate
+        stage: apply
         text: |
           [ -e /var/lib/shop-older ] || sed -i '/^Package: nano$/,/^$/s/^Version: .*/Version: 1.0/' /var/lib/dpkg/status
           : >/var/lib/shop-older
