@@ -18,7 +18,7 @@ const OLDER: &str = "
       - name: an-older-nano
         stage: apply
         text: |
-          [ -e /var/lib/shop-older ] || sed -i '/^Package: nano$/,/^$/s/^Version: .*/Version: 1.0/' /var/lib/dpkg/status
+          [ -e /var/lib/shop-older ] || sed -i '/^Package: nano$/,/^$/s/^Version: .*/Version: 3.0/' /var/lib/dpkg/status
           : >/var/lib/shop-older
 ";
 const NEWER: &str = "
@@ -26,7 +26,7 @@ const NEWER: &str = "
         statement: the first boot has brought a newer nano
         script: |
           dpkg-query -W nano
-          dpkg --compare-versions \"$(dpkg-query -W -f '${Version}' nano)\" gt 2
+          dpkg --compare-versions \"$(dpkg-query -W -f '${Version}' nano)\" gt 3.0
 ";
 
 #[test]
