@@ -335,8 +335,9 @@ impl Hurdle for System {
     }
 }
 
-// A folder for everybody, as /tmp is, lets nobody take another's file away.
-const LOOSE: &str = "seen=$(find / -xdev \\( -type f -perm -0002 -o -type d -perm -0002 ! -perm -1000 -o -nouser -o -nogroup \\) 2>/dev/null | head -n 1)\n\
+// A folder for everybody, as /tmp is, lets nobody take another's file away. Whose unit is its own account (DynamicUser=) has no name when
+// it is not running.
+const LOOSE: &str = "seen=$(find / -xdev \\( -type f -perm -0002 -o -type d -perm -0002 ! -perm -1000 -o \\( -nouser -o -nogroup \\) ! -path '/var/*/private/*' \\) 2>/dev/null | head -n 1)\n\
     echo \"${seen:-none}\"\n[ -z \"$seen\" ]\n";
 
 // A server of OpenSSL's own on the machine, and a client that would speak anything.
