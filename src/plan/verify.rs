@@ -1,6 +1,7 @@
 //! `hardtack-verify`, the machine's own look at itself: the proofs from inside, as one script that needs nothing but a shell.
 
-use super::proof::{AccountState, Check, Proof, Sudo};
+use super::STATE;
+use super::proof::{AccountState, Check, Proof, Sudo, When};
 use serde::Serialize;
 
 /// Where it is.
@@ -9,6 +10,7 @@ pub const PLACE: &str = "/usr/local/sbin/hardtack-verify";
 /// What the script asks for.
 #[derive(Debug, Serialize)]
 pub struct Asked<'a> {
+    state: &'static str,
     proofs: Vec<One<'a>>,
 }
 
@@ -21,12 +23,13 @@ struct One<'a> {
     number: usize,
     path: &'a str,
     words: Vec<String>,
+    later: bool,
 }
 
 /// Those of these proofs that are seen from inside, for the template `plan/verify.sh`.
 #[must_use]
 pub fn asked(proofs: &[Proof]) -> Asked<'_> {
-    Asked { proofs: proofs.iter().filter(|proof| lasts(proof)).filter_map(one).collect() }
+    Asked { state: STATE, proofs: proofs.iter().filter(|proof| lasts(proof)).filter_map(one).collect() }
 }
 
 fn one(proof: &Proof) -> Option<One<'_>> {
@@ -38,6 +41,7 @@ fn one(proof: &Proof) -> Option<One<'_>> {
         number: 0,
         path: "",
         words,
+        later: proof.when == When::AfterReboot,
     };
     Some(match &proof.check {
         Check::Says { command, keyword, values } => {

@@ -10,6 +10,11 @@ export PATH LC_ALL=C
 holds=0 fails=0 unknown=0
 only=" $* "
 
+# Whether the machine was started again since its first boot.
+later() {
+    [ "$(stat -c %Y {{ state }}/sealed 2>/dev/null || date +%s)" -lt "$(awk '$1 == "btime" { print $2 }' /proc/stat)" ]
+}
+
 # Whether the next one is asked for; says what it is.
 ask() {
     id=$1 what=$2
@@ -156,7 +161,7 @@ script() { # SCRIPT, its line ends as \n and its backslashes doubled
 }
 
 {% for p in proofs %}
-if ask {{ p.id }} {{ p.statement }}; then
+if {% if p.later %}later && {% endif %}ask {{ p.id }} {{ p.statement }}; then
 {% if p.kind == "says" %}
     says {{ p.word }} {{ p.number }}{% for w in p.words %} {{ w }}{% endfor +%}
 {% elif p.kind == "parameter" %}

@@ -1,6 +1,6 @@
 //! `hardtack-verify` judges as `hardtack prove` does: both are asked the same things, on a machine whose daemons say whatever a test wants.
 
-use hardtack::plan::proof::{AccountState, Check, Proof, Sudo};
+use hardtack::plan::proof::{AccountState, Check, Proof, Sudo, When};
 use hardtack::plan::verify;
 use hardtack::prove::judge::inside;
 use hardtack::prove::verdict::Verdict;
@@ -173,6 +173,7 @@ fn the_machine_finds_of_itself_what_the_prover_finds() {
         }
     };
     compare("as it should be");
+    after_a_reboot();
     // Another machine, on which most is otherwise.
     fs::write(at("proc/two/a"), "0\n").unwrap();
     fs::write(at("rules"), "    (ALL : ALL) NOPASSWD: ALL\n").unwrap();
@@ -187,4 +188,23 @@ fn the_machine_finds_of_itself_what_the_prover_finds() {
     for verdict in ["Holds", "Fails", "Unknown"] {
         assert!(seen.iter().filter(|(_, v)| v == verdict).count() > 5, "{verdict}: {seen:?}");
     }
+}
+
+/// What is seen only after a reboot is not asked for before one.
+fn after_a_reboot() {
+    let check = Check::Script { script: "false".into() };
+    let proof = Proof { when: When::AfterReboot, ..Proof::new("t", "later", &[], "later", check) };
+    let script = render(template!("plan/verify.sh"), &verify::asked(&[proof])).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let sealed = folder.path().join("sealed");
+    let run = || {
+        let script = script.replace("/var/lib/hardtack", folder.path().to_str().unwrap());
+        Command::new("sh").args(["-c", &script]).output().unwrap().status.code()
+    };
+    assert_eq!(run(), Some(0), "it was never sealed");
+    fs::write(&sealed, "").unwrap();
+    assert_eq!(run(), Some(0), "it was sealed in this boot");
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    fs::File::options().write(true).open(&sealed).unwrap().set_modified(long_ago).unwrap();
+    assert_eq!(run(), Some(1), "it was sealed in another");
 }

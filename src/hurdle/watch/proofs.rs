@@ -154,7 +154,8 @@ const SENT: &str = "[ \"$(systemctl is-enabled systemd-journal-upload 2>/dev/nul
     seen=$(systemd-analyze cat-config systemd/journal-upload.conf | grep '^URL=' | tail -n 1)\necho \"$seen\"\n[ \"$seen\" = \"URL=$url\" ] || exit 1\n\
     [ \"$(systemctl is-active systemd-journal-upload)\" = active ] || { journalctl -u systemd-journal-upload -n 1 -o cat --no-pager; exit 75; }\n";
 
-const HOLDS: &str = "said=$(hardtack-verify 2>&1); status=$?\necho \"$said\" | grep -E '^(fails|unknown) ' | head -n 1\necho \"$said\" | tail -n 1\n[ $status = 0 ] || [ $status = 75 ]\n";
+const HOLDS: &str = "said=$(hardtack-verify 2>&1); status=$?\necho \"$said\" | tail -n 1\n\
+    case $status in 0 | 75) exit $status ;; esac\necho \"$said\" | grep -m 1 '^fails '\nexit 1\n";
 
 // Something small that a proof of our own looks at.
 const NOTICES: &str = "it=/usr/local/sbin/hardtack-verify\nhardtack-verify watch/verify-is-roots >/dev/null || { echo 'it is wrong already'; exit 1; }\n\
