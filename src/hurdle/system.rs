@@ -331,6 +331,12 @@ impl Hurdle for System {
             // systemd reads its own settings when it starts.
             all.push(Proof { when: When::AfterReboot, ..proof });
         }
+        if self.mounts_tmp(facts) {
+            let check =
+                Check::Unit { unit: "tmp.mount".into(), active: "active".into(), enabled: Some("enabled".into()) };
+            let statement = "/tmp is mounted at every boot, whatever else wants it";
+            all.push(Proof::new("system", "tmp-at-every-boot", refs, statement, check));
+        }
         Ok(all)
     }
 }

@@ -47,7 +47,7 @@ pub struct Mib(u32);
 
 fn between(text: &str, what: &str, least: u32, most: u32) -> Result<u32, Fault> {
     match text.parse() {
-        Ok(n) if (least..=most).contains(&n) && text.bytes().all(|b| b.is_ascii_digit()) => Ok(n),
+        Ok(n) if (least..=most).contains(&n) && text == n.to_string() => Ok(n),
         _ => Err(Fault::new(format!("`{}` is not {what}", shown(text)))
             .help(format!("write a number from {least} to {most}"))),
     }

@@ -386,7 +386,13 @@ fn judge_rootfs(
             // A script, on one line and as one word, however many lines it has.
             let asked = name.ends_with("/hardtack-verify")
                 && shlex::split(line.trim()).is_some_and(|words| match &words[..] {
-                    [first, script] if first == "script" => printed(script).contains(case.value.trim_end_matches('\n')),
+                    // It may have lost what the plain value had brought.
+                    [first, script] if first == "script" => !printed(script).is_empty(),
+                    // A path under /proc/sys, with nothing in it that the shell reads but `*`.
+                    [first, _, path] if first == "parameter" => {
+                        path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.*-:".contains(&b))
+                            && path.starts_with("/proc/sys/")
+                    }
                     [r#if, ask, _, statement, then] if r#if == "if" && ask == "ask" && then == "then" => {
                         statement.strip_suffix(';').is_some_and(|said| said.contains(&case.value))
                     }
