@@ -314,20 +314,44 @@ fn words(line: &str) -> Vec<String> {
     all
 }
 
-/// As `printf %b` writes a word of ours: two backslashes are one, and one before an `n` is a line's end.
-fn printed(word: &str) -> String {
-    let (mut out, mut chars) = (String::new(), word.chars());
+/// A line of hardtack-verify: a function of its own with words that no shell reads anything into.
+fn asks(line: &str) -> bool {
+    let (line, first) = match line.strip_prefix("if ask ").and_then(|rest| rest.strip_suffix("; then")) {
+        Some(rest) => (rest, "if"),
+        None => (line, line.split(' ').next().unwrap_or_default()),
+    };
+    let functions = ["if", "says", "parameter", "unit", "file", "account", "may_sudo", "script"];
+    let (mut chars, mut quote) = (line.chars(), None);
+    let mut plain = functions.contains(&first);
     while let Some(c) = chars.next() {
-        match c {
-            '\\' => out.push(match chars.next() {
-                Some('n') => '\n',
-                Some('\\') => '\\',
-                other => panic!("{other:?} is behind a backslash: {word}"),
-            }),
-            _ => out.push(c),
+        match (quote, c) {
+            (None, '\'' | '"') => quote = Some(c),
+            (None, _) => plain &= c.is_ascii_alphanumeric() || " +-./:@]_,%=^*".contains(c),
+            (Some(q), _) if q == c => quote = None,
+            (Some('"'), '\\') => drop(chars.next()),
+            (Some('"'), '$' | '`') => plain = false,
+            (Some(_), _) => {}
         }
     }
-    out
+    plain && quote.is_none()
+}
+
+#[test]
+fn a_line_that_the_shell_reads_otherwise_is_seen() {
+    assert!(asks(r#"if ask a/b 'it is $(x)'"'"'s'; then"#));
+    assert!(asks(r#"script "echo \$(id)\\n"'; $(id)'"#) && asks("parameter 1 /proc/sys/net/*/x"));
+    for bad in [
+        "if ask a b; id; then",
+        "script $(id)",
+        "script \"$(id)\"",
+        "script 'a",
+        "reboot",
+        "unit a;b",
+        "file `id` 1",
+        "if ask a > b; then",
+    ] {
+        assert!(!asks(bad), "{bad}");
+    }
 }
 
 /// The same files, with as many lines; a line that is another one has the value in it, or a digest.
@@ -383,21 +407,8 @@ fn judge_rootfs(
             // As a regular expression that means nothing else.
             let literal =
                 name.ends_with("/99hardtack-updates") && line.contains(&value.replace('+', "[+]").replace('.', "[.]"));
-            // A script, on one line and as one word, however many lines it has.
-            let asked = name.ends_with("/hardtack-verify")
-                && shlex::split(line.trim()).is_some_and(|words| match &words[..] {
-                    // It may have lost what the plain value had brought.
-                    [first, script] if first == "script" => !printed(script).is_empty(),
-                    // A path under /proc/sys, with nothing in it that the shell reads but `*`.
-                    [first, _, path] if first == "parameter" => {
-                        path.bytes().all(|b| b.is_ascii_alphanumeric() || b"/_.*-:".contains(&b))
-                            && path.starts_with("/proc/sys/")
-                    }
-                    [r#if, ask, _, statement, then] if r#if == "if" && ask == "ask" && then == "then" => {
-                        statement.strip_suffix(';').is_some_and(|said| said.contains(&case.value))
-                    }
-                    _ => false,
-                });
+            // What the machine asks itself: one line each, by a function of the script, whose words are quoted.
+            let asked = name.ends_with("/hardtack-verify") && asks(line.trim());
             assert!(
                 asked || literal || word || digest || lower || root || tried || key && known,
                 "{about}: {name} now says {line:?}"
