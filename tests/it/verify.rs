@@ -208,3 +208,49 @@ fn after_a_reboot() {
     fs::File::options().write(true).open(&sealed).unwrap().set_modified(long_ago).unwrap();
     assert_eq!(run(), Some(1), "it was sealed in another");
 }
+
+/// An update makes nothing right that no package has brought.
+#[test]
+fn an_update_hides_no_file_that_is_not_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    fs::create_dir_all(at("bin")).unwrap();
+    for (name, text) in [
+        ("aide", "[ \"$1\" = --init ] && { : >\"$at/aide.db.new\"; exit 0; }\ncat \"$at/report\"; exit 4"),
+        (
+            "dpkg-query",
+            "case $1 in -W) cat \"$at/installed\" ;; *) case $2 in /bin/ls | /etc/sudoers) echo \"tool: $2\" ;; *) exit 1 ;; esac ;; esac",
+        ),
+        ("dpkg", "cat \"$at/altered\""),
+    ] {
+        fs::write(at("bin").join(name), format!("#!/bin/sh\nat={}\n{text}\n", folder.path().display())).unwrap();
+        fs::set_permissions(at("bin").join(name), fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let place = folder.path().to_str().unwrap();
+    let holes = std::collections::BTreeMap::from([("state", place), ("config", "/c")]);
+    let script = render(template!("watch/integrity.sh"), &holes).unwrap();
+    let script = script.replace("PATH=/usr/local/sbin", &format!("PATH={place}/bin:/usr/local/sbin"));
+    let run = |verb: &str| {
+        let done = Command::new("sh").args(["-c", &script, "it", verb]).output().unwrap();
+        (done.status.code(), String::from_utf8(done.stdout).unwrap())
+    };
+    let put = |name: &str, text: &str| fs::write(at(name), text).unwrap();
+    put("installed", "tool 1 installed\n");
+    put("altered", "");
+    assert_eq!(run("accept").0, Some(0));
+    put("report", "f > ..  : /usr/bin/ls\n");
+    assert_eq!(run("check").0, Some(1), "no package has changed");
+    put("installed", "tool 2 installed\n");
+    put("report", "f > ..  : /usr/bin/ls\nf++++++: /usr/local/bin/evil\n");
+    let (code, said) = run("check");
+    assert!(code == Some(1) && said.contains("/usr/local/bin/evil is no package's"), "{said}");
+    put("report", "f > ..  : /etc/sudoers\n");
+    put("altered", "??5?????? c /etc/sudoers\n");
+    let (code, said) = run("check");
+    assert!(code == Some(1) && said.contains("/etc/sudoers is no package's, or not as it brought it"), "{said}");
+    put("report", "what nobody understands\n");
+    assert_eq!(run("check").0, Some(1), "nothing is right that could not be read");
+    put("report", "f > ..  : /usr/bin/ls\n");
+    let (code, said) = run("check");
+    assert!(code == Some(0) && said.contains("taken as right"), "{said}");
+}
