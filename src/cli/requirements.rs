@@ -151,7 +151,7 @@ pub(super) fn text() -> Result<String, Stop> {
 mod tests {
     use super::*;
 
-    /// No number without a proof or a reason, and none that has both missing; the numbers are those of the list that this was built from.
+    /// No number without a proof or a reason; the numbers are those of the list that this was built from.
     #[test]
     fn every_requirement_has_a_proof_or_a_reason() {
         let text = text().unwrap_or_else(|_| panic!("the specs are good"));

@@ -73,7 +73,6 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[Instruction {
 #[derive(Serialize)]
 struct Holes<'a> {
     mode: &'a str,
-    lib: &'static str,
     policy: Option<&'a str>,
 }
 
@@ -126,7 +125,7 @@ impl Hurdle for Selinux {
         }
         let policy = format!("{LIB}/{POLICY}");
         let forgets = *self.mode == Mode::Enforcing && facts.has("policy-without-cloud-init");
-        let holes = Holes { mode: self.word(), lib: LIB, policy: forgets.then_some(&policy) };
+        let holes = Holes { mode: self.word(), policy: forgets.then_some(&policy) };
         if forgets {
             plan.draw("selinux", Stage::Apply, &policy, 0o644, template!("selinux/cloud-init.conf"), &holes)?;
         }

@@ -35,6 +35,7 @@ fn the_article_holds_on_debian_12() {
     let files = section("files", "files")
         .replace("    run:\n", &format!("    run:{OLDER}"))
         .replace("    proofs:\n", &format!("    proofs:{NEWER}"));
+    // Who knocks at 8080 is let in from anywhere here, which a proof of those files wants; the article's own rule is proved by ci/full.
     let units = section("services", "services").replace("user: alice", "user: greg");
     let lists = root().join("tests/lists").display().to_string();
     let spec = article
