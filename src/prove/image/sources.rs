@@ -67,7 +67,9 @@ impl Mirrors {
     /// Where the file of this path is that a machine asks for; none where it is no archive's.
     pub(crate) fn find(&self, path: &str) -> Option<String> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "/-._~+:%".contains(c);
-        if path.contains("/..") || !path.chars().all(plain) {
+        // A server reads what is behind a `%` before it walks a path.
+        let lower = path.to_ascii_lowercase();
+        if ["/..", "%2e", "%2f", "%5c"].iter().any(|way| lower.contains(way)) || !path.chars().all(plain) {
             return None;
         }
         let (archive, file) = path.strip_prefix('/')?.split_once('/')?;
@@ -127,7 +129,16 @@ mod tests {
         let find = |path| mirrors.find(path).unwrap_or_default();
         assert_eq!(find("/debian/pool/main/g/g++/g%2b_1~a.deb"), "http://a.test/debian/pool/main/g/g++/g%2b_1~a.deb");
         assert_eq!(find("/debian-security/dists/x/InRelease"), "http://a.test/x/debian-security/dists/x/InRelease");
-        for path in ["/", "/ubuntu/x", "/debian/../x", "/debian/x?y", "/debian/x\ny", "debian/x"] {
+        for path in [
+            "/",
+            "/ubuntu/x",
+            "/debian/../x",
+            "/debian/%2E%2e/x",
+            "/debian/a%2f..",
+            "/debian/x?y",
+            "/debian/x\ny",
+            "debian/x",
+        ] {
             assert_eq!(find(path), "", "{path}");
         }
     }
