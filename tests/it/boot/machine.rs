@@ -83,8 +83,14 @@ fn boots(image: &Built) -> Result<()> {
     let hash = String::from_utf8(printed)?;
     let crypt = format!("perl -e 'print crypt($ARGV[0], $ARGV[1])' 'open sesame' '{}'", hash.trim_end());
     assert_eq!(text(guest.run(&crypt, COMMAND))?, hash.trim_end());
-    // No package host of the building machine.
-    assert_eq!(text(guest.run("grep -rhs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d", COMMAND))?, "");
+    // No package host of the building machine: the archive's are those that the distribution's cloud-init names, and no other.
+    let sources = text(guest.run("grep -rhs '^[^#]' /etc/apt/sources.list /etc/apt/sources.list.d", COMMAND))?;
+    let named = text(guest.run("grep -E '^ *(primary|security):' /etc/cloud/cloud.cfg", COMMAND))?;
+    assert_eq!(sources.lines().count(), 3, "{sources}");
+    for line in sources.lines() {
+        let host = line.strip_prefix("deb http://").and_then(|rest| rest.split([' ', '/']).next()).unwrap_or(line);
+        assert!(named.contains(&format!("://{host}/")), "{line}: not of {named}");
+    }
 
     if image.disk.name == "debian-12" {
         limits(&vm, &mut guest)?;
