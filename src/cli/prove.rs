@@ -5,6 +5,7 @@ mod shell;
 
 use super::disk::By;
 use super::{BAD, NOTHING, Stop, USAGE, WELL, WORLD, environment, reports, sabotage, templates, terminal};
+use crate::delivery::Way;
 use crate::facts::Start;
 use crate::prove::event::{Event, Which};
 use crate::prove::image::{Disk, Mirrors};
@@ -152,6 +153,10 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     };
     let on = On { accelerator: &accelerator, cache: &cache, mirrors: mirrors.as_ref() };
     if let Some(only) = &args.sabotage {
+        if let Some(other) = runs.iter().find(|run| run.way != Way::CloudInit) {
+            let why = "--sabotage breaks what cloud-init brings, and the same lies on the machine by any delivery: add `--delivery cloud-init`";
+            return Err(Stop::Because(USAGE, format!("{}: {why}", other.name())));
+        }
         return hunts(args, &ready, &on, only);
     }
     let jobs = jobs(args, &ready, &accelerator);
@@ -213,6 +218,7 @@ impl Ready<'_> {
             start: &self.start,
             accelerator: on.accelerator.clone(),
             seed: &self.run.seed,
+            installs: self.run.way == Way::BareMetal,
             proofs: &self.run.proofs,
             datasource: args.datasource.datasource(),
             pages: &self.run.baked.loaded.plan.pages,

@@ -1,13 +1,12 @@
 //! Signatures of bundles, by a person's own SSH key: what stands in SHA256SUMS is what they have signed (PROTOCOL.sshsig of OpenSSH).
 
 use super::{BAD, Stop, USAGE};
+use crate::plan::NAMESPACE;
 use crate::prove::process::{Program, require};
 use std::collections::BTreeSet;
 use std::io::{Seek, Write};
 use std::path::Path;
 
-/// What is signed is of this kind, so that a signature of anything else is none of a bundle (ssh-keygen(1), `-n`).
-const NAMESPACE: &str = "hardtack-bundle";
 /// The digests of all other files.
 pub(super) const SUMS: &str = "SHA256SUMS";
 /// The signature of them.

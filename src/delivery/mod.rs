@@ -2,6 +2,7 @@
 //!
 //! To add one: `src/delivery/NAME.rs`, its envelope in `templates/delivery/`, and here a `mod` line and a list line.
 
+pub mod bare_metal;
 pub mod cloud_init;
 
 use crate::archive::digest::sha256_hex;
@@ -70,6 +71,8 @@ macro_rules! ways {
 ways! {
     /// user-data, meta-data and seed volumes for NoCloud and every cloud that runs cloud-init.
     CloudInit => "cloud-init", cloud_init::CloudInit;
+    /// A tar archive and an installer in POSIX sh, for a live machine, a mounted root, a stick or the web.
+    BareMetal => "bare-metal", bare_metal::BareMetal;
 }
 
 /// A file of the payload.
@@ -92,6 +95,8 @@ pub struct PayloadFile {
 pub struct Payload<'a> {
     /// What was asked for.
     pub plan: &'a Sealed,
+    /// What things are called there.
+    pub facts: &'a Facts,
     /// Files by absolute path.
     pub files: BTreeMap<String, PayloadFile>,
     /// SHA-256 over all that reaches the machine. The machine writes it down when the first boot has succeeded.
@@ -119,7 +124,7 @@ impl<'a> Payload<'a> {
     ///
     /// # Errors
     /// A fact that the image does not say, or a template of ours that cannot be drawn.
-    pub fn new(plan: &'a Sealed, facts: &Facts, epoch: u32) -> Result<Self, String> {
+    pub fn new(plan: &'a Sealed, facts: &'a Facts, epoch: u32) -> Result<Self, String> {
         let unknown = |e: Unknown| e.to_string();
         let fault = |e: TemplateFault| e.to_string();
         let mut files: BTreeMap<String, PayloadFile> = plan
@@ -175,7 +180,7 @@ impl<'a> Payload<'a> {
         let sums: String =
             files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
         files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
-        Ok(Payload { plan, files, digest, epoch })
+        Ok(Payload { plan, facts, files, digest, epoch })
     }
 
     /// The person's own templates that something of the bundle was drawn from.

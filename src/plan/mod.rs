@@ -32,6 +32,8 @@ use std::sync::Arc;
 pub const LIB: &str = "/usr/local/lib/hardtack";
 /// Where it keeps how far the first boot has come.
 pub const STATE: &str = "/var/lib/hardtack";
+/// What is signed is of this kind, so that a signature of anything else is none of a bundle (ssh-keygen(1), `-n`).
+pub const NAMESPACE: &str = "hardtack-bundle";
 
 /// The stages of the first boot that hurdles bring commands and files for, and what is asked when it is over. Install and seal are
 /// the delivery's own.

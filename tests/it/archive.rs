@@ -1,5 +1,6 @@
 //! The archive against independent readers: blkid, fsck.vfat, mtools, isoinfo, xorriso, sha256sum.
 mod seed;
+mod tar;
 mod tree;
 
 use std::ffi::OsStr;

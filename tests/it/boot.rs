@@ -218,6 +218,7 @@ impl Broken {
             datasource: Datasource::NoCloud,
             pages: &self.pages,
             mirrors: None,
+            installs: false,
             warm: None,
         };
         prove(&job, tell)

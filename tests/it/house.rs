@@ -26,6 +26,8 @@ const ONE_PLACE: &[(&str, &str)] = &[
     ("annotate_snippets", "report/human.rs"),
     ("strsim", "report/mod.rs"),
     ("sha2", "archive/digest.rs"),
+    ("flate2", "archive/tar_gz.rs"),
+    ("tar", "archive/tar_gz.rs"),
     ("fatfs", "archive/seed/vfat.rs"),
     ("smoltcp", "prove/wire/"),
     ("signal_hook", "prove/process.rs"),

@@ -4,6 +4,7 @@
 
 mod algorithms;
 mod archive;
+mod bare_metal;
 mod blocklist;
 mod boot;
 mod cli;

@@ -8,7 +8,7 @@ use crate::facts::{Facts, ImageName};
 use crate::plan::proof::Proof;
 use crate::plan::wire;
 use crate::prove::image::{Disk, Kind};
-use crate::prove::run::Datasource;
+use crate::prove::run::{Datasource, stick};
 use crate::report::{FromText, Report, Source, human};
 use crate::spec;
 use crate::yaml::Spanned;
@@ -23,16 +23,19 @@ pub(super) struct Run<'a> {
     pub(super) on: Wanted<'a>,
     pub(super) way: Way,
     pub(super) baked: Baked,
-    /// What the delivery attaches.
+    /// What is attached: the seed, or the stick with the installer.
     pub(super) seed: Vec<u8>,
     /// Those of the bundle, and those that were asked for beside them.
     pub(super) proofs: Vec<Proof>,
 }
 
 impl Run<'_> {
-    /// What tells it from the others: there is only one delivery to boot by.
+    /// What tells it from the others.
     pub(super) fn name(&self) -> String {
-        format!("{} on {}", self.spec, self.disk_name())
+        match self.way {
+            Way::CloudInit => format!("{} on {}", self.spec, self.disk_name()),
+            way => format!("{} on {} by {}", self.spec, self.disk_name(), way.as_str()),
+        }
     }
 
     pub(super) fn facts(&self) -> &Facts {
@@ -150,10 +153,21 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         let disk = on.name(&baked.loaded.facts);
         return Err(Stop::Because(USAGE, format!("{}: {why}, not on {disk}", source.name)));
     }
+    if wish.datasource == Datasource::Ec2 && way != Way::CloudInit {
+        let why = format!("{}: --datasource is how user-data comes, and {} brings none", source.name, way.as_str());
+        return Err(Stop::Because(USAGE, why));
+    }
     let mut proofs = baked.proofs.clone();
+    let file = |path: &str| {
+        let entry = baked.tree.get(path).ok_or_else(|| Stop::bug(format!("a bundle has no {path}")))?;
+        Ok::<_, Stop>(entry.data.as_slice())
+    };
     let seed = match way {
-        Way::CloudInit => {
-            baked.tree.get("seed.img").ok_or_else(|| Stop::bug("a bundle for cloud-init has no seed.img"))?
+        Way::CloudInit => file("seed.img")?.to_vec(),
+        Way::BareMetal => {
+            let archive = format!("{}.tar.gz", baked.loaded.plan.name);
+            let packed = file(&format!("bare-metal/{archive}"))?;
+            stick(file("bare-metal/install")?, (&archive, packed)).map_err(Stop::bug)?
         }
     };
     if wish.timeline {
@@ -163,7 +177,7 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         };
         proofs.extend(wire::windows(filter, wish.datasource == Datasource::Ec2));
     }
-    let (spec, seed) = (source.name.clone(), seed.data.clone());
+    let spec = source.name.clone();
     Ok(Run { spec, on, way, baked, seed, proofs })
 }
 

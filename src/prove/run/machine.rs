@@ -294,8 +294,12 @@ impl Machine<'_> {
             })
         };
         let reboot = job.reboot && self.which == Which::Bundle;
-        self.watch(window(Boot::First).filter(|_| self.which == Which::Bundle));
-        self.first_boot()?;
+        if job.installs && self.which == Which::Bundle {
+            self.install(window(Boot::First))?;
+        } else {
+            self.watch(window(Boot::First).filter(|_| self.which == Which::Bundle));
+            self.first_boot()?;
+        }
         self.hear_console();
         let mut judged = vec![None; proofs.len()];
         self.judge_window(Boot::First, proofs, &mut judged)?;
@@ -420,8 +424,8 @@ impl Machine<'_> {
         Ok(())
     }
 
-    // Until all that the boot starts has come to its end, whatever that is: a proof of the delivery judges it.
-    fn boot(&mut self, what: &str) -> Result<()> {
+    /// Waits until all that the boot starts has come to its end, whatever that is: a proof of the delivery judges it.
+    pub(super) fn boot(&mut self, what: &str) -> Result<()> {
         let mut deadline = BOOT.start(self.meter());
         let mut last = what.to_owned();
         let booted = either(BOOTED, BOOTED_BY_SCRIPTS);
@@ -439,8 +443,8 @@ impl Machine<'_> {
         }
     }
 
-    // As its owner would start it again, not by pulling the plug.
-    fn restart(&mut self, window: Option<&Window>) -> Result<()> {
+    /// Starts it again as its owner would, not by pulling the plug.
+    pub(super) fn restart(&mut self, window: Option<&Window>) -> Result<()> {
         self.say("starting again");
         let old = self.guest.boot_id().unwrap_or_default().to_owned();
         let said = self.vm.console_length();

@@ -1,6 +1,7 @@
 //! One run: boots the bundle, and beside it the same image without it; asks, logs in, knocks; judges.
 
 pub mod hunt;
+mod install;
 mod machine;
 mod refresh;
 mod round;
@@ -15,6 +16,7 @@ use super::verdict::{Judgement, Verdict};
 use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use anyhow::{Result, bail};
+pub use install::stick;
 use machine::machine;
 pub use refresh::Pages;
 use std::path::Path;
@@ -39,8 +41,10 @@ pub struct Job<'a> {
     pub start: &'a Start,
     /// What runs its code.
     pub accelerator: Accelerator,
-    /// The seed volume of the bundle, as a cloud would attach it.
+    /// The seed volume of the bundle, as a cloud would attach it; or a [`stick`].
     pub seed: &'a [u8],
+    /// Whether the seed is a stick, from which the bundle is installed on a machine that has booted, for its next start.
+    pub installs: bool,
     /// What must be seen.
     pub proofs: &'a [Proof],
     /// Whether the image is also booted without the bundle.

@@ -199,6 +199,7 @@ fn a_proof_that_cannot_fail_lowers_the_score() {
         datasource: Datasource::NoCloud,
         pages: &plan.pages,
         mirrors: None,
+        installs: false,
         warm: None,
     };
     let made = |s: &hardtack::plan::sabotage::Sabotage| Ok(s.applied(&plan).map(bake));

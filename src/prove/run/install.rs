@@ -1,0 +1,43 @@
+//! A bundle that is installed on a machine that has booted, for its next start.
+
+use super::machine::{Machine, SMALL};
+use crate::archive::seed;
+use crate::plan::proof::Window;
+use anyhow::{Result, bail};
+
+/// A stick with an installer and its archive, for a machine that nobody has asked for anything yet: not even for the account that
+/// cloud-init makes unasked.
+///
+/// # Errors
+/// What no volume can hold.
+pub fn stick(installer: &[u8], archive: (&str, &[u8])) -> std::io::Result<Vec<u8>> {
+    let files = [
+        ("install", installer),
+        archive,
+        ("meta-data", b"instance-id: hardtack-installs\n"),
+        ("user-data", b"#cloud-config\nusers: []\n"),
+    ];
+    seed::vfat(&files, 0)
+}
+
+/// Installs from the stick, for the next start.
+const INSTALL: &str = "m=/run/hardtack-stick; mkdir -p $m && mount -o ro -L CIDATA $m || exit\n\
+    sh $m/install --next-boot 2>&1; s=$?; umount $m; exit $s\n";
+
+impl Machine<'_> {
+    /// Installs the bundle on the machine as it is, and starts it again: that boot is the bundle's first.
+    pub(super) fn install(&mut self, window: Option<&Window>) -> Result<()> {
+        self.first_boot()?;
+        self.say("installing the bundle");
+        let done = self.guest.run(INSTALL, SMALL)?;
+        if done.status != 0 {
+            bail!(
+                "the bundle was not installed: {}",
+                crate::report::shown(String::from_utf8_lossy(&done.stdout).trim())
+            );
+        }
+        self.phase("install");
+        self.restart(window)?;
+        self.boot("first boot")
+    }
+}
