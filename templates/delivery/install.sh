@@ -113,6 +113,12 @@ else
 {% endfor %}
     [ -n "$root" ] || systemctl daemon-reload
 {% else %}
+    # Who waits for whom is read when a script is enabled (insserv(8)), and of others' headers some are wrong.
+    for override in "$root$state/payload/files/etc/insserv/overrides"/*; do
+        [ -e "$override" ] || continue
+        mkdir -p "$root/etc/insserv/overrides"
+        cp "$override" "$root/etc/insserv/overrides/" || fail "cannot write /etc/insserv/overrides"
+    done
 {% for script in scripts %}
     cp "$root$state/payload/"{{ script }} "$root/etc/init.d/"{{ script }} || fail "cannot write /etc/init.d/"{{ script }}
     chmod 755 "$root/etc/init.d/"{{ script }}

@@ -5,7 +5,7 @@
 {% if when == "early" %}
 # Required-Start:    $local_fs
 # Should-Start:      nftables netfilter-persistent ufw
-# X-Start-Before:    {{ network }} {{ sshd }}
+# X-Start-Before:    {{ network }}
 # Default-Start:     S
 {% else %}
 # Required-Start:    $remote_fs $network

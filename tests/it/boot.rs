@@ -4,6 +4,7 @@
 //! proofs, and the wire does not need a login.
 
 mod article;
+mod bare_metal;
 mod lists;
 mod logins;
 mod machine;

@@ -12,17 +12,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Any command of a test; generous, for it only has to tell slow from hung.
-const COMMAND: Budget = Budget::cpu_seconds(60);
+pub(super) const COMMAND: Budget = Budget::cpu_seconds(60);
 
-fn say(text: &str) {
+pub(super) fn say(text: &str) {
     let _ = writeln!(std::io::stderr(), "{text}");
 }
 
-fn built(name: &str) -> Result<Built> {
+pub(super) fn built(name: &str) -> Result<Built> {
     image::open(&cache(), name)?.with_context(|| format!("hardtack image build {name}"))
 }
 
-fn config(image: &Built, seed: &Path) -> Result<Config> {
+pub(super) fn config(image: &Built, seed: &Path) -> Result<Config> {
     let facts = Facts::load(&image.disk.name).map_err(anyhow::Error::msg)?;
     let mut config = Config::new(&image.disk, facts.start()?, Accelerator::Kvm);
     config.seed = Some(seed.to_owned());
@@ -39,7 +39,7 @@ fn empty_seed(directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn text(told: Result<Output, Error>) -> Result<String> {
+pub(super) fn text(told: Result<Output, Error>) -> Result<String> {
     let told = told?;
     Ok(String::from_utf8_lossy(&told.stdout).into_owned())
 }
