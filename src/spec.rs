@@ -158,8 +158,10 @@ pub fn plan(
             Err(unknown) => troubles.push(unknown.to_string()),
         }
     }
-    for way in &spec.deliver {
-        way.value.delivery().proofs().into_iter().for_each(|p| plan.proof(p));
+    for proof in spec.deliver.iter().flat_map(|way| way.value.delivery().proofs()) {
+        if !plan.proofs.iter().any(|p| p.id == proof.id) {
+            plan.proof(proof);
+        }
     }
     if !troubles.is_empty() {
         troubles.dedup();

@@ -82,6 +82,7 @@ pub fn render(template: Template<'_>, context: &impl Serialize) -> Result<String
         Some("service" | "timer") => AutoEscape::Custom("service".into()),
         Some("rules") => AutoEscape::Custom("rules".into()),
         Some("nft") => AutoEscape::Custom("nft".into()),
+        Some("hcl") => AutoEscape::Custom("hcl".into()),
         Some("plain") => AutoEscape::Custom("plain".into()),
         _ => AutoEscape::Custom("unknown".into()),
     });
@@ -147,6 +148,8 @@ fn quoted(syntax: &str, text: &str) -> Option<String> {
         "conf" => only("@._:/,+-*"),
         // systemd.service(5): `%` and `$` are expanded, quotes and backslashes are read.
         "service" => only("@._:/,+-="),
+        // In quotes of HCL: `"` and `\\` end or change the text, `${` and `%{` are read.
+        "hcl" => only("._-"),
         // iptables-restore(8), nft(8).
         "rules" | "nft" => only("._:/,-"),
         // A person's own file, in a syntax that only its author knows.

@@ -63,6 +63,7 @@ struct Holes<'a> {
     archive: String,
     archive_sha256: String,
     namespace: &'static str,
+    folder: &'static str,
 }
 
 fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
@@ -104,6 +105,7 @@ fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
         archive: format!("{}.tar.gz", plan.name),
         archive_sha256: String::new(),
         namespace: NAMESPACE,
+        folder: "",
     })
 }
 
@@ -133,6 +135,31 @@ fn payload_tree(payload: &Payload, holes: &mut Holes) -> Result<Tree, String> {
     Ok(tree)
 }
 
+/// The archive and what installs it, into a folder of the bundle.
+pub(super) fn installer(payload: &Payload, folder: &'static str, tree: &mut Tree) -> Result<(), String> {
+    let mut holes = holes(payload)?;
+    let inner = payload_tree(payload, &mut holes)?;
+    let archive = tar_gz(&inner, payload.epoch).map_err(|e| e.to_string())?;
+    holes.archive_sha256 = sha256_hex(&archive);
+    holes.folder = folder;
+    let own = payload.plan.templates.of(template!("delivery/install.sh"));
+    let installer = render(own, &holes).map_err(|e| e.to_string())?;
+    let mut add = |path: &str, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
+    // Whoever reads it can try passwords against its hashes.
+    add(&format!("{folder}/{}", holes.archive), 0o600, archive)?;
+    add(&format!("{folder}/install"), 0o755, installer.into_bytes())
+}
+
+/// What must be seen where a payload was installed.
+pub(super) fn proofs() -> Vec<Proof> {
+    let script = format!(
+        "[ ! -e {0} ] && echo 'nothing is left' && exit 0\necho \"$(ls {0} | head -n 3 | tr '\\n' ' ')\"\nexit 1\n",
+        place()
+    );
+    let gone = "what brought the first boot to the machine, with its hashes of passwords, has gone from it";
+    vec![proof("payload-gone", &["R42", "shadow(5)"], gone, &script)]
+}
+
 impl Delivery for BareMetal {
     // Whoever installs it has the disk for it.
     fn room(&self) -> usize {
@@ -140,25 +167,10 @@ impl Delivery for BareMetal {
     }
 
     fn proofs(&self) -> Vec<Proof> {
-        let script = format!(
-            "[ ! -e {0} ] && echo 'nothing is left' && exit 0\necho \"$(ls {0} | head -n 3 | tr '\\n' ' ')\"\nexit 1\n",
-            place()
-        );
-        let gone = "what brought the first boot to the machine, with its hashes of passwords, has gone from it";
-        vec![proof("payload-gone", &["R42", "shadow(5)"], gone, &script)]
+        proofs()
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
-        let mut holes = holes(payload)?;
-        let inner = payload_tree(payload, &mut holes)?;
-        let archive = tar_gz(&inner, payload.epoch).map_err(|e| e.to_string())?;
-        holes.archive_sha256 = sha256_hex(&archive);
-        holes.name = "install";
-        let own = payload.plan.templates.of(template!("delivery/install.sh"));
-        let installer = render(own, &holes).map_err(|e| e.to_string())?;
-        let mut add = |path: &str, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
-        // Whoever reads it can try passwords against its hashes.
-        add(&format!("bare-metal/{}", holes.archive), 0o600, archive)?;
-        add("bare-metal/install", 0o755, installer.into_bytes())
+        installer(payload, "bare-metal", tree)
     }
 }

@@ -4,6 +4,7 @@
 
 pub mod bare_metal;
 pub mod cloud_init;
+pub mod packer;
 
 use crate::archive::digest::sha256_hex;
 use crate::archive::tree::Tree;
@@ -73,6 +74,8 @@ ways! {
     CloudInit => "cloud-init", cloud_init::CloudInit;
     /// A tar archive and an installer in POSIX sh, for a live machine, a mounted root, a stick or the web.
     BareMetal => "bare-metal", bare_metal::BareMetal;
+    /// A template for Packer (HCL2), by QEMU or at Amazon, and what seals the image.
+    Packer => "packer", packer::Packer;
 }
 
 /// A file of the payload.

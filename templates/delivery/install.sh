@@ -72,8 +72,8 @@ if [ -n "$signers" ]; then
     [ -n "$who" ] || refuse "the bundle was signed by nobody of $signers."
     ssh-keygen -Y verify -f "$signers" -I "$who" -n {{ namespace }} -s "$sums.sig" <"$sums" >/dev/null 2>&1 || refuse "the signature is not of these digests."
     for file in "$archive" install; do
-        line="$(sha256sum <"$here/$file" | cut -d ' ' -f 1)  bare-metal/$file"
-        grep -qxF "$line" "$sums" || refuse "bare-metal/$file is not what was signed."
+        line="$(sha256sum <"$here/$file" | cut -d ' ' -f 1)  {{ folder }}/$file"
+        grep -qxF "$line" "$sums" || refuse "{{ folder }}/$file is not what was signed."
     done
     say "signed by $who"
 fi

@@ -153,6 +153,10 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         let disk = on.name(&baked.loaded.facts);
         return Err(Stop::Because(USAGE, format!("{}: {why}, not on {disk}", source.name)));
     }
+    if way == Way::Packer && !matches!(on, Wanted::File(_)) {
+        let why = "by packer an image is made first: `packer/build IMAGE` in the bundle, and then `--image FILE.qcow2`";
+        return Err(Stop::Because(USAGE, format!("{}: {why}", source.name)));
+    }
     if wish.datasource == Datasource::Ec2 && way != Way::CloudInit {
         let why = format!("{}: --datasource is how user-data comes, and {} brings none", source.name, way.as_str());
         return Err(Stop::Because(USAGE, why));
@@ -167,8 +171,10 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         Way::BareMetal => {
             let archive = format!("{}.tar.gz", baked.loaded.plan.name);
             let packed = file(&format!("bare-metal/{archive}"))?;
-            stick(file("bare-metal/install")?, (&archive, packed)).map_err(Stop::bug)?
+            stick(Some((file("bare-metal/install")?, &archive, packed))).map_err(Stop::bug)?
         }
+        // The disk has it all.
+        Way::Packer => stick(None).map_err(Stop::bug)?,
     };
     if wish.timeline {
         let Some(filter) = &baked.loaded.plan.filter else {

@@ -5,18 +5,17 @@ use crate::archive::seed;
 use crate::plan::proof::Window;
 use anyhow::{Result, bail};
 
-/// A stick with an installer and its archive, for a machine that nobody has asked for anything yet: not even for the account that
+/// A stick with an installer and its archive, where there is one, for a machine that nobody has asked for anything yet: not even for the account that
 /// cloud-init makes unasked.
 ///
 /// # Errors
 /// What no volume can hold.
-pub fn stick(installer: &[u8], archive: (&str, &[u8])) -> std::io::Result<Vec<u8>> {
-    let files = [
-        ("install", installer),
-        archive,
-        ("meta-data", b"instance-id: hardtack-installs\n"),
-        ("user-data", b"#cloud-config\nusers: []\n"),
-    ];
+pub fn stick(installer: Option<(&[u8], &str, &[u8])>) -> std::io::Result<Vec<u8>> {
+    let mut files: Vec<(&str, &[u8])> =
+        vec![("meta-data", b"instance-id: hardtack-installs\n"), ("user-data", b"#cloud-config\nusers: []\n")];
+    if let Some((script, name, archive)) = installer {
+        files.extend([("install", script), (name, archive)]);
+    }
     seed::vfat(&files, 0)
 }
 
