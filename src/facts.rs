@@ -36,6 +36,18 @@ section! {
 }
 
 section! {
+    /// The vendor's image at Amazon EC2.
+    pub struct Amazon as "where the image is at Amazon" {
+        /// Its name, as a filter of Amazon's has it.
+        name: String;
+        /// The account that it is of.
+        owner: String;
+        /// Who may log in on it.
+        user: String;
+    }
+}
+
+section! {
     /// Where the vendor's own image is.
     pub struct Official as "where the official image is" {
         /// The image.
@@ -84,6 +96,8 @@ section! {
         has: Vec<String> = Vec::new(), or "the family's";
         /// The vendor's image.
         official: Option<Official> = None, or "not known";
+        /// The vendor's image at Amazon EC2.
+        amazon: Option<Amazon> = None, or "not known";
         /// How to build one.
         build: Option<Recipe> = None, or "it cannot be built here";
         /// How QEMU starts it.
@@ -293,6 +307,12 @@ impl Facts {
     #[must_use]
     pub fn booted(&self) -> bool {
         self.file.booted
+    }
+
+    /// The vendor's image at Amazon EC2.
+    #[must_use]
+    pub fn amazon(&self) -> Option<&Amazon> {
+        self.file.amazon.as_ref()
     }
 
     /// Where the vendor's image is.

@@ -149,7 +149,7 @@ fn quoted(syntax: &str, text: &str) -> Option<String> {
         // systemd.service(5): `%` and `$` are expanded, quotes and backslashes are read.
         "service" => only("@._:/,+-="),
         // In quotes of HCL: `"` and `\\` end or change the text, `${` and `%{` are read.
-        "hcl" => only("._-"),
+        "hcl" => only("._-*"),
         // iptables-restore(8), nft(8).
         "rules" | "nft" => only("._:/,-"),
         // A person's own file, in a syntax that only its author knows.

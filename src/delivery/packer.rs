@@ -6,10 +6,25 @@ use crate::archive::tree::Tree;
 use crate::plan::proof::Proof;
 use crate::template;
 use crate::template::render;
-use std::collections::BTreeMap;
+use serde::Serialize;
 
 /// Delivers in an image that Packer makes, by QEMU or at Amazon.
 pub struct Packer;
+
+#[derive(Serialize)]
+struct Amazon<'a> {
+    name: &'a str,
+    owner: &'a str,
+    user: &'a str,
+}
+
+#[derive(Serialize)]
+struct Holes<'a> {
+    name: &'a str,
+    image: &'a str,
+    archive: String,
+    amazon: Option<Amazon<'a>>,
+}
 
 impl Delivery for Packer {
     fn room(&self) -> usize {
@@ -22,8 +37,8 @@ impl Delivery for Packer {
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
         let name = payload.plan.name.as_str();
-        let archive = format!("{name}.tar.gz");
-        let holes = BTreeMap::from([("name", name), ("image", &payload.plan.image), ("archive", &archive)]);
+        let amazon = payload.facts.amazon().map(|a| Amazon { name: &a.name, owner: &a.owner, user: &a.user });
+        let holes = Holes { name, image: &payload.plan.image, archive: format!("{name}.tar.gz"), amazon };
         let main = format!("{name}.pkr.hcl");
         let files = [
             (main.as_str(), 0o644, template!("delivery/packer.pkr.hcl")),

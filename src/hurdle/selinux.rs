@@ -199,11 +199,22 @@ const GONE: &str = "if [ \"$(cat /proc/sys/kernel/bootloader_type)\" = 176 ]; th
     lsm=$(cat /sys/kernel/security/lsm)\necho \"$lsm\"\ncase \",$lsm,\" in *,selinux,*) exit 1 ;; esac\n\
     ! grep -q ' /sys/fs/selinux ' /proc/mounts\n";
 
+// A profile that only complains is one that its package ships so, in a file that is as the package has it: nobody's aa-complain, no link in
+// force-complain, and none that was loaded so past its file.
 const APPARMOR: &str = "[ \"$(cat /sys/module/apparmor/parameters/enabled)\" = Y ] || { echo 'it is off'; exit 1; }\n\
     mountpoint -q /sys/kernel/security || mount -t securityfs securityfs /sys/kernel/security || exit 75\n\
     profiles=$(cat /sys/kernel/security/apparmor/profiles)\n\
-    n=$(echo \"$profiles\" | grep -c '(enforce)$')\nother=$(echo \"$profiles\" | grep -E '[(](complain|kill|prompt)[)]$' | head -n 1)\n\
-    [ -z \"$other\" ] || { echo \"$other\"; exit 1; }\necho \"$n profiles\"\n[ \"$n\" -gt 0 ]\n";
+    n=$(echo \"$profiles\" | grep -c '(enforce)$')\n\
+    other=$(echo \"$profiles\" | grep -E '[(](kill|prompt)[)]$' | head -n 1)\n[ -z \"$other\" ] || { echo \"$other\"; exit 1; }\n\
+    complain=$(echo \"$profiles\" | sed -n 's/ (complain)$//p' | grep -v //)\n\
+    if [ -n \"$complain\" ]; then\n  \
+    sums=$(dpkg-query -W -f '${Conffiles}\\n' | sed -n 's,^ \\(/etc/apparmor[.]d/[^ ]*\\) \\([0-9a-f]\\{32\\}\\).*,\\2  \\1,p')\n  \
+    changed=$(echo \"$sums\" | md5sum --quiet -c 2>&1 | head -n 1)\n  [ -z \"$changed\" ] || { echo \"$changed\"; exit 1; }\n  \
+    files=$(echo \"$sums\" | cut -c 35- | xargs grep -lE 'flags=[(][^)]*complain')\n  \
+    declared=$([ -z \"$files\" ] || echo \"$files\" | xargs sed -n 's/flags=[(][^)]*complain.*//p')\n  \
+    echo \"$complain\" | { while read -r name; do\n  \
+    case $declared in *\"$name\"*) ;; *) echo \"$name (complain)\"; exit 1 ;; esac\n  done; } || exit 1\nfi\n\
+    echo \"$n profiles\"\n[ \"$n\" -gt 0 ]\n";
 
 const APPARMOR_DENIES: &str = "t=$(mktemp -d)\ncat >$t/profile <<'PROFILE'\n\
     profile hardtack-probe flags=(attach_disconnected) {\n  file,\n  deny /etc/shadow r,\n}\nPROFILE\n\

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Written by hardtack, from templates/delivery/packer-build.sh: one build by QEMU, with a key of its own.
-# build IMAGE [packer's words..]     IMAGE is a disk of {{ image }} with a boot loader; for one without KVM: -var accelerator=none
+# build IMAGE [packer's words..]     IMAGE is a disk of {{ image }} with a boot loader; without KVM: -var accelerator=none;
+# for a disk that only UEFI starts: -var 'qemuargs=[["-bios","/usr/share/ovmf/OVMF.fd"]]'
 set -eu
 if [ $# = 0 ] || [ ! -f "$1" ]; then
     echo 'usage: build IMAGE [words for packer..]' >&2

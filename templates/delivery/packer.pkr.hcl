@@ -1,5 +1,8 @@
 # Written by hardtack, from templates/delivery/packer.pkr.hcl: {{ name }} as an image. Packer 1.6.6, and in the present syntax.
-# build IMAGE makes a key and a seed for one build by QEMU, and runs it. For Amazon: packer init . && packer build -only=amazon-ebs.machine .
+# build IMAGE makes a key and a seed for one build by QEMU, and runs it.
+{% if amazon %}
+# For Amazon: packer init . && packer build -only=amazon-ebs.machine .
+{% endif %}
 # The hardening is staged: it is applied at the first start of a machine of this image, and never cuts off its builder.
 
 variable "image_url" {
@@ -31,12 +34,19 @@ variable "accelerator" {
   default = "kvm"
 }
 
+variable "qemuargs" {
+  type        = list(list(string))
+  default     = []
+  description = "More words for QEMU; for a disk that only UEFI starts: [[\"-bios\", \"/usr/share/ovmf/OVMF.fd\"]]."
+}
+
 variable "output" {
   type        = string
   default     = "{{ name }}.image"
   description = "The folder for {{ name }}.qcow2. It must not be there yet."
 }
 
+{% if amazon %}
 variable "region" {
   type    = string
   default = "eu-central-1"
@@ -49,19 +59,20 @@ variable "instance_type" {
 
 variable "source_ami_name" {
   type    = string
-  default = "debian-12-amd64-*"
+  default = "{{ amazon.name }}"
 }
 
 variable "source_ami_owner" {
   type        = string
-  default     = "136693071363"
-  description = "Debian's own account."
+  default     = "{{ amazon.owner }}"
+  description = "The account of those who make it."
 }
 
 variable "ami_user" {
   type    = string
-  default = "admin"
+  default = "{{ amazon.user }}"
 }
+{% endif %}
 
 source "qemu" "machine" {
   iso_url              = var.image_url
@@ -72,6 +83,7 @@ source "qemu" "machine" {
   disk_interface       = "virtio"
   net_device           = "virtio-net"
   accelerator          = var.accelerator
+  qemuargs             = var.qemuargs
   headless             = true
   memory               = 1024
   cpus                 = 1
@@ -87,12 +99,13 @@ source "qemu" "machine" {
   vm_name              = "{{ name }}.qcow2"
 }
 
+{% if amazon %}
 source "amazon-ebs" "machine" {
-  ami_name                    = "{{ name }}-${formatdate("YYYYMMDDhhmmss", timestamp())}"
-  region                      = var.region
-  instance_type               = var.instance_type
-  ssh_username                = var.ami_user
-  ssh_clear_authorized_keys   = true
+  ami_name                  = "{{ name }}-${formatdate("YYYYMMDDhhmmss", timestamp())}"
+  region                    = var.region
+  instance_type             = var.instance_type
+  ssh_username              = var.ami_user
+  ssh_clear_authorized_keys = true
   source_ami_filter {
     filters = {
       name                = var.source_ami_name
@@ -103,9 +116,10 @@ source "amazon-ebs" "machine" {
     most_recent = true
   }
 }
+{% endif %}
 
 build {
-  sources = ["source.qemu.machine", "source.amazon-ebs.machine"]
+  sources = ["source.qemu.machine"{% if amazon %}, "source.amazon-ebs.machine"{% endif %}]
 
   # 2 is "degraded": something could not be done, and is named.
   provisioner "shell" {
@@ -123,6 +137,7 @@ build {
   provisioner "shell" {
     inline = ["sudo -n sh ./install --next-boot"]
   }
+{% if amazon %}
 
   # Amazon stops the machine by itself.
   provisioner "shell" {
@@ -130,4 +145,5 @@ build {
     inline     = ["sudo -n sh ./seal --stay \"$(id -un)\""]
     skip_clean = true
   }
+{% endif %}
 }

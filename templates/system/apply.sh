@@ -6,6 +6,8 @@ mount -o remount,nosuid,nodev,noexec /dev/shm || exit 1
 {% if tmp %}
 mkdir -p /var/cache/hardtack-apt && chmod 0700 /var/cache/hardtack-apt || exit 1
 systemctl --no-block start tmp.mount
+# The distribution's own may be there already.
+! mountpoint -q /tmp || mount -o remount,nosuid,nodev{% if noexec %},noexec{% endif %} /tmp || exit 1
 {% endif %}
 {% if umask %}
 for line in 'UMASK {{ umask }}' 'HOME_MODE 0750'; do

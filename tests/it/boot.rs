@@ -8,6 +8,7 @@ mod bare_metal;
 mod lists;
 mod logins;
 mod machine;
+mod packer;
 
 mod rescue;
 mod selinux;

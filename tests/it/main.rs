@@ -16,6 +16,7 @@ mod let_in;
 mod lints;
 mod lockouts;
 mod matrix;
+mod packer;
 mod readme;
 mod report;
 mod reproduce;
