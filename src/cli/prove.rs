@@ -15,7 +15,7 @@ use crate::prove::qemu::{Accelerator, Config};
 use crate::prove::reporter::Subject;
 use crate::prove::reporter::human::Human;
 use crate::prove::reporter::table::{Row, table};
-use crate::prove::run::{Datasource, Job, Outcome, prove};
+use crate::prove::run::{Cut, Datasource, Job, Outcome, prove};
 use crate::prove::shell::Keep;
 use runs::{Run, Wish};
 use std::collections::BTreeMap;
@@ -59,6 +59,10 @@ pub(super) struct Args {
     /// Knock from power-on to the end of both boots, and measure for how long any port answers before its stage
     #[arg(long, conflicts_with = "no_reboot")]
     timeline: bool,
+    /// Pull the plug once in the first boot, at a stage (gate, apply, open, seal) or when the machine has used so many CPU seconds of
+    /// it; the same proofs must hold in the end
+    #[arg(long, value_name = "WHEN", conflicts_with_all = ["sabotage", "warm"])]
+    power_cut: Option<Cut>,
     /// Break every control of the bundle once, and see whether a proof notices; with =NAME only those whose name has it
     #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", require_equals = true, conflicts_with_all = ["timeline", "reports", "shell"])]
     sabotage: Option<String>,
@@ -219,6 +223,7 @@ impl Ready<'_> {
             accelerator: on.accelerator.clone(),
             seed: &self.run.seed,
             installs: self.run.way == Way::BareMetal,
+            cut: args.power_cut,
             proofs: &self.run.proofs,
             datasource: args.datasource.datasource(),
             pages: &self.run.baked.loaded.plan.pages,

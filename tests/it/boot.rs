@@ -221,6 +221,7 @@ impl Broken {
             pages: &self.pages,
             mirrors: None,
             installs: false,
+            cut: None,
             warm: None,
         };
         prove(&job, tell)
@@ -371,6 +372,7 @@ fn a_machine_without_ipv6_holds_on_debian_13() {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn what_is_open_before_the_gate_is_measured_and_said() {
     let folder = tempfile::tempdir().unwrap();
     let spec = folder.path().join("late.yaml");

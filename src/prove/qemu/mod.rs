@@ -11,10 +11,11 @@ use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use serde_json::json;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 pub use accelerator::Accelerator;
@@ -234,7 +235,7 @@ impl Place {
 #[derive(Debug)]
 pub struct Vm {
     // The order of the fields is the order of dropping: first the process, then its directory.
-    qmp: Qmp,
+    qmp: Mutex<Qmp>,
     running: Running,
     place: Place,
 }
@@ -293,7 +294,7 @@ impl Vm {
                 }
             }
         };
-        let mut vm = Vm { qmp, running, place };
+        let mut vm = Vm { qmp: Mutex::new(qmp), running, place };
         if let Begin::Warm(snapshot) = &config.begin {
             vm.restore(snapshot, config.seed.as_deref())?;
         }
@@ -342,19 +343,24 @@ impl Vm {
         Ok(end.map(|end| format!("{end}{}", process::said(&tail(&self.place.log(), 1024)))))
     }
 
+    // A panic while somebody held it has left no half a command.
+    fn command(&self, name: &str, arguments: Value) -> Result<Value> {
+        self.qmp.lock().unwrap_or_else(PoisonError::into_inner).command(name, arguments)
+    }
+
     /// Pull the reset line: the guest starts again without having been asked.
-    pub fn reset(&mut self) -> Result<()> {
-        self.qmp.command("system_reset", json!({})).map(drop)
+    pub fn reset(&self) -> Result<()> {
+        self.command("system_reset", json!({})).map(drop)
     }
 
     /// Press the power button, once and gently.
     pub fn press_power_button(&mut self) -> Result<()> {
-        self.qmp.command("system_powerdown", json!({})).map(drop)
+        self.command("system_powerdown", json!({})).map(drop)
     }
 
     /// Pull the plug.
     pub fn quit(mut self) -> Result<()> {
-        self.qmp.command("quit", json!({}))?;
+        self.command("quit", json!({}))?;
         // An end that does not come is Drop's business.
         self.running.wait(Duration::from_secs(10)).map(drop)
     }

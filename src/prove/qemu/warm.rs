@@ -196,7 +196,7 @@ fn take(config: &Config, folder: &Path) -> Result<f64> {
     }
     vm.save(&folder.join("ram"))?;
     let cpu = vm.cpu_seconds();
-    vm.qmp.command("quit", json!({}))?;
+    vm.command("quit", json!({}))?;
     if vm.running.wait(Duration::from_secs(30))?.is_none() {
         bail!("QEMU does not end");
     }
@@ -224,9 +224,9 @@ impl Vm {
         let socket = self.place.memory();
         let listener = UnixListener::bind(&socket).context("could not make a socket")?;
         listener.set_nonblocking(true).context("could not make a socket")?;
-        self.qmp.command("stop", json!({}))?;
+        self.command("stop", json!({}))?;
         // QEMU may not start programs, so no `exec:`; and it lets go of plain files handed over by `fd:` one day.
-        self.qmp.command("migrate", json!({ "uri": format!("unix:{}", socket.display()) }))?;
+        self.command("migrate", json!({ "uri": format!("unix:{}", socket.display()) }))?;
         let started = Instant::now();
         let mut stream = loop {
             match listener.accept() {
@@ -253,17 +253,17 @@ impl Vm {
             let seed = seed.to_str().with_context(|| format!("{} is not UTF-8", seed.display()))?;
             let file = json!({ "driver": "file", "filename": seed, "read-only": true });
             let node = json!({ "driver": "raw", "node-name": "seed", "read-only": true, "file": file });
-            self.qmp.command("blockdev-add", node)?;
+            self.command("blockdev-add", node)?;
             let device = json!({ "driver": "virtio-blk-pci", "drive": "seed", "bus": "seed-port" });
-            self.qmp.command("device_add", device)?;
+            self.command("device_add", device)?;
         }
-        self.qmp.command("cont", json!({})).map(drop)
+        self.command("cont", json!({})).map(drop)
     }
 
     fn load(&mut self, from: &Path) -> Result<()> {
         let mut file = File::open(from).with_context(|| format!("could not open {}", from.display()))?;
         let socket = self.place.memory();
-        self.qmp.command("migrate-incoming", json!({ "uri": format!("unix:{}", socket.display()) }))?;
+        self.command("migrate-incoming", json!({ "uri": format!("unix:{}", socket.display()) }))?;
         let mut stream = UnixStream::connect(&socket).context("QEMU takes no memory")?;
         stream.set_write_timeout(Some(COPY)).context("could not set a time limit")?;
         // A QEMU that does not like what it reads hangs up; it is asked for its reason next.
@@ -289,7 +289,7 @@ impl Vm {
         if process::interrupted() {
             bail!("interrupted");
         }
-        let state = match self.qmp.command("query-migrate", json!({})) {
+        let state = match self.command("query-migrate", json!({})) {
             Ok(state) => state,
             // One that does not like what it reads ends, and its last words say why.
             Err(error) => match self.running.wait(Duration::from_secs(2))? {

@@ -1,5 +1,6 @@
 //! A bundle that is installed on a machine that has booted, for its next start.
 
+use super::cut::Cut;
 use super::machine::{Machine, SMALL};
 use crate::archive::seed;
 use crate::plan::proof::Window;
@@ -25,7 +26,7 @@ const INSTALL: &str = "m=/run/hardtack-stick; mkdir -p $m && mount -o ro -L CIDA
 
 impl Machine<'_> {
     /// Installs the bundle on the machine as it is, and starts it again: that boot is the bundle's first.
-    pub(super) fn install(&mut self, window: Option<&Window>) -> Result<()> {
+    pub(super) fn install(&mut self, window: Option<&Window>, cut: Option<Cut>) -> Result<()> {
         self.first_boot()?;
         self.say("installing the bundle");
         let done = self.guest.run(INSTALL, SMALL)?;
@@ -37,6 +38,11 @@ impl Machine<'_> {
         }
         self.phase("install");
         self.restart(window)?;
+        if let Some(cut) = cut {
+            self.cut(cut)?;
+            self.watch(window);
+            self.trust()?;
+        }
         self.boot("first boot")
     }
 }

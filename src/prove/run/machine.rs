@@ -22,9 +22,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::time::{Duration, Instant};
 
 /// What a whole boot may cost. A Debian costs about 60 CPU seconds under emulation.
-const BOOT: Budget = Budget::cpu_seconds(900);
+pub(super) const BOOT: Budget = Budget::cpu_seconds(900);
 /// What it may cost to go down and come up again as far as the root channel, which is a third of a boot.
-const AGAIN: Budget = Budget::cpu_seconds(300);
+pub(super) const AGAIN: Budget = Budget::cpu_seconds(300);
 /// What one small thing may cost.
 pub(super) const SMALL: Budget = Budget::cpu_seconds(120).idle(Duration::from_secs(90));
 
@@ -47,7 +47,7 @@ pub(super) struct Machine<'a> {
     pub(super) send: &'a Sender<Event>,
     pub(super) seen: Seen,
     /// When this boot began.
-    start: Instant,
+    pub(super) start: Instant,
     /// How many of the ports that no rule names are asked in a round when it is watched, from each of two addresses.
     in_turn: usize,
     /// How many rounds of logins there were: each has keys of its own.
@@ -295,9 +295,15 @@ impl Machine<'_> {
         };
         let reboot = job.reboot && self.which == Which::Bundle;
         if job.installs && self.which == Which::Bundle {
-            self.install(window(Boot::First))?;
+            self.install(window(Boot::First), job.cut)?;
         } else {
             self.watch(window(Boot::First).filter(|_| self.which == Which::Bundle));
+            if let Some(cut) = job.cut.filter(|_| self.which == Which::Bundle) {
+                self.say("starting");
+                self.cut(cut)?;
+                // What was seen before is of a boot that has no end.
+                self.watch(window(Boot::First));
+            }
             self.first_boot()?;
         }
         self.hear_console();
@@ -379,7 +385,7 @@ impl Machine<'_> {
     }
 
     // Every card, each with its own.
-    fn watch(&mut self, window: Option<&Window>) {
+    pub(super) fn watch(&mut self, window: Option<&Window>) {
         let Some(window) = window else { return };
         let known = |port: u16| {
             window.declared.iter().any(|p| p.contains(port)) || window.knocks.iter().any(|m| m.port == port)

@@ -1,5 +1,6 @@
 //! One run: boots the bundle, and beside it the same image without it; asks, logs in, knocks; judges.
 
+mod cut;
 pub mod hunt;
 mod install;
 mod machine;
@@ -16,6 +17,7 @@ use super::verdict::{Judgement, Verdict};
 use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use anyhow::{Result, bail};
+pub use cut::Cut;
 pub use install::stick;
 use machine::machine;
 pub use refresh::Pages;
@@ -45,6 +47,8 @@ pub struct Job<'a> {
     pub seed: &'a [u8],
     /// Whether the seed is a stick, from which the bundle is installed on a machine that has booted, for its next start.
     pub installs: bool,
+    /// When the plug is pulled in the first boot, if it is.
+    pub cut: Option<Cut>,
     /// What must be seen.
     pub proofs: &'a [Proof],
     /// Whether the image is also booted without the bundle.

@@ -20,7 +20,7 @@ fn booted(vm: &Vm, guest: &mut Guest) -> Result<()> {
 }
 
 /// As when somebody pulls the plug.
-fn cut(vm: &mut Vm, guest: &mut Guest) -> Result<()> {
+fn cut(vm: &Vm, guest: &mut Guest) -> Result<()> {
     vm.reset()?;
     // Whoever is asked for less may have answered before the plug was out.
     let told = guest.run("sleep 1000", BOOT);
@@ -40,7 +40,7 @@ fn a_mounted_root_is_hardened_at_its_first_start_and_not_by_what_is_damaged() ->
         tree.iter().map(|(path, _)| path).find(|path| path.ends_with(".tar.gz")).context("no archive")?.to_owned();
     let name = archive.trim_start_matches("bare-metal/");
     std::fs::write(&seed, stick(Some((&file("bare-metal/install")?, name, &file(&archive)?)))?)?;
-    let mut vm = Vm::start(&config(&built("debian-12")?, &seed)?)?;
+    let vm = Vm::start(&config(&built("debian-12")?, &seed)?)?;
     let _lan = Lan::connect(&vm.wire(0), Network::of(0, Vec::new()))?;
     let mut guest = Guest::connect(&vm)?;
     guest.wait_ready(BOOT).with_context(|| vm.console())?;
@@ -55,7 +55,7 @@ fn a_mounted_root_is_hardened_at_its_first_start_and_not_by_what_is_damaged() ->
     // A bit of it falls over on the disk.
     let spoil = "cd /var/lib/hardtack/payload && f=$(find files -name firstboot) && printf X | dd of=$f bs=1 conv=notrunc 2>&1; sync";
     assert_eq!(guest.run(spoil, COMMAND)?.status, 0);
-    cut(&mut vm, &mut guest)?;
+    cut(&vm, &mut guest)?;
     booted(&vm, &mut guest)?;
     let state = "ls /usr/local/lib/hardtack /etc/sudoers.d/90-hardtack /etc/ssh/sshd_config.d/00-hardtack.conf 2>/dev/null; \
         iptables-save | grep -c '^-A'; systemctl is-active ssh; systemctl is-failed hardtack-place hardtack-late";
@@ -70,12 +70,12 @@ fn a_mounted_root_is_hardened_at_its_first_start_and_not_by_what_is_damaged() ->
     assert_eq!(guest.run(mount, COMMAND)?.status, 0);
     let told = guest.run(install, COMMAND)?;
     assert_eq!(told.status, 0, "{}", String::from_utf8_lossy(&told.stdout));
-    cut(&mut vm, &mut guest)?;
+    cut(&vm, &mut guest)?;
     let begun = "until [ -e /run/hardtack/gate ]; do sleep 0.2; done; ls /var/lib/hardtack";
     let seen = text(guest.run(begun, BOOT)).with_context(|| vm.console())?;
     say(&format!("cut when the gate stood: {}", seen.replace('\n', " ")));
     assert!(!seen.contains("sealed"), "too late to be cut short");
-    cut(&mut vm, &mut guest)?;
+    cut(&vm, &mut guest)?;
     booted(&vm, &mut guest)?;
     let manifest: serde_json::Value = serde_json::from_slice(&file("bundle.json")?)?;
     let digest = manifest["bundle_sha256"].as_str().context("a digest")?;

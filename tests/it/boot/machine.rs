@@ -47,7 +47,7 @@ pub(super) fn text(told: Result<Output, Error>) -> Result<String> {
 /// Boot with an empty seed, wait for cloud-init, say what it took.
 fn boots(image: &Built) -> Result<()> {
     let directory = tempfile::tempdir()?;
-    let mut vm = Vm::start(&config(image, &empty_seed(directory.path())?)?)?;
+    let vm = Vm::start(&config(image, &empty_seed(directory.path())?)?)?;
     let mut guest = Guest::connect(&vm)?;
     guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
     let first = guest.boot_id().unwrap_or_default().to_owned();

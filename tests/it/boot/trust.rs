@@ -200,6 +200,7 @@ fn a_proof_that_cannot_fail_lowers_the_score() {
         pages: &plan.pages,
         mirrors: None,
         installs: false,
+        cut: None,
         warm: None,
     };
     let made = |s: &hardtack::plan::sabotage::Sabotage| Ok(s.applied(&plan).map(bake));
