@@ -2,10 +2,12 @@
 
 use super::load::{self, Loaded};
 use super::sign::{SIGNATURE, SUMS, sign};
-use super::{Stop, USAGE, WELL, environment, new, templates, terminal};
+use super::{BAD, Stop, USAGE, WELL, environment, new, templates, terminal};
 use crate::archive::tree::{Tree, WriteError};
-use crate::delivery::{self, Payload};
+use crate::delivery::cloud::Cloud;
+use crate::delivery::{self, Payload, Way};
 use crate::plan::proof::Proof;
+use crate::plan::url::Url;
 use std::path::{Path, PathBuf};
 
 #[derive(clap::Args)]
@@ -18,6 +20,12 @@ pub(super) struct Args {
     /// Sign it with this SSH key: a private one, or a public one whose private half your agent has; `hardtack verify` says whose it is
     #[arg(long, value_name = "KEY")]
     sign: Option<PathBuf>,
+    /// Fit the user-data to what this cloud takes: `hardtack list clouds`
+    #[arg(long, value_name = "NAME")]
+    cloud: Option<String>,
+    /// For user-data that no packing makes small enough: where you will put it for the machine to read, https only
+    #[arg(long, value_name = "URL", requires = "cloud")]
+    include: Option<String>,
     /// Bake for this image instead of the one that the spec names
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
@@ -33,22 +41,34 @@ pub(super) struct Baked {
     pub(super) proofs: Vec<Proof>,
     /// The person's own templates that it was drawn from.
     pub(super) own_templates: Vec<String>,
+    /// What was done to fit it to a cloud.
+    pub(super) fitted: Option<String>,
 }
 
+/// The cloud that a bundle is for, and where the rest of it will lie.
+type To<'a> = Option<(&'static Cloud, Option<&'a str>)>;
+
 /// Bakes, and writes nothing.
-pub(super) fn bake(spec: Option<&Path>, image: Option<&str>, beside: Option<&Path>) -> Result<Baked, Stop> {
+fn bake(spec: Option<&Path>, image: Option<&str>, beside: Option<&Path>, to: To) -> Result<Baked, Stop> {
     let source = match spec {
         Some(path) => load::source(path)?,
         None => new::starter(beside.unwrap_or(Path::new("web01.bundle")))?,
     };
-    baked(load::good(&source, image)?)
+    baked(load::good(&source, image)?, to)
 }
 
 /// Bakes what was planned.
-pub(super) fn baked(loaded: Loaded) -> Result<Baked, Stop> {
+pub(super) fn baked(loaded: Loaded, to: To) -> Result<Baked, Stop> {
     let epoch = environment::epoch().map_err(|e| Stop::Because(USAGE, e))?;
-    let payload = Payload::new(&loaded.plan, &loaded.facts, epoch).map_err(Stop::bug)?;
+    let mut payload = Payload::new(&loaded.plan, &loaded.facts, epoch).map_err(Stop::bug)?;
     let ways: Vec<_> = loaded.spec.deliver.iter().map(|w| w.value).collect();
+    if let Some((cloud, include)) = to {
+        if !ways.contains(&Way::CloudInit) {
+            let why = "--cloud is for user-data, and this spec does not deliver by cloud-init";
+            return Err(Stop::Because(USAGE, why.to_owned()));
+        }
+        payload.fitted = Some(cloud.fit(&payload, include).map_err(|why| Stop::Because(BAD, why))?);
+    }
     let tree = delivery::bundle(&payload, &loaded.sha256, &ways).map_err(Stop::bug)?;
     let (digest, proofs) = (payload.digest.clone(), payload.proofs());
     let own_templates: Vec<String> = payload.own_templates().into_iter().map(str::to_owned).collect();
@@ -59,7 +79,8 @@ pub(super) fn baked(loaded: Loaded) -> Result<Baked, Stop> {
         };
         terminal::err(&words);
     }
-    Ok(Baked { loaded, tree, digest, proofs, own_templates })
+    let fitted = payload.fitted.map(|f| format!("{}: {}", f.path, f.said));
+    Ok(Baked { loaded, tree, digest, proofs, own_templates, fitted })
 }
 
 // A manifest of ours and nothing that only looks like one.
@@ -71,7 +92,15 @@ pub(super) fn is_bundle(dir: &Path) -> bool {
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     templates::read(&args.templates)?;
-    let mut baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref())?;
+    let cloud: Option<&Cloud> = match &args.cloud {
+        None => None,
+        Some(name) => Some(load::word(name).map_err(|why| Stop::Because(USAGE, why))?),
+    };
+    if let Some(url) = &args.include {
+        let _: Url = load::word(url).map_err(|why| Stop::Because(USAGE, why))?;
+    }
+    let to = cloud.map(|cloud| (cloud, args.include.as_deref()));
+    let mut baked = bake(args.spec.as_deref(), args.image.as_deref(), args.output.as_deref(), to)?;
     if let Some(key) = &args.sign {
         let sums = baked.tree.get(SUMS).ok_or_else(|| Stop::bug("a bundle has no digests"))?.data.clone();
         baked.tree.insert(SIGNATURE, 0o644, sign(key, &sums)?).map_err(Stop::bug)?;
@@ -92,6 +121,9 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         baked.loaded.facts.name,
         &baked.digest[..12]
     ));
+    if let Some(fitted) = &baked.fitted {
+        terminal::err(&format!("{}/{fitted}\n", dir.display()));
+    }
     let spec = args.spec.as_ref().map(|spec| format!(" {}", spec.display())).unwrap_or_default();
     terminal::err(&format!(
         "attach {0}/seed.img as a disk, or give {0}/cloud-init/user-data to a cloud; next: hardtack prove{spec}\n",

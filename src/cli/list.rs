@@ -1,7 +1,8 @@
-//! `hardtack list hurdles|lints|proofs|requirements|images|deliveries`
+//! `hardtack list hurdles|lints|proofs|requirements|images|deliveries|clouds`
 
 use super::{Stop, WELL, load, requirements, terminal};
 use crate::delivery::WAYS;
+use crate::delivery::cloud::{CLOUDS, Cloud};
 use crate::facts::Facts;
 use crate::hurdle::MANUALS;
 use crate::plan::proof::SeenFrom;
@@ -31,6 +32,8 @@ enum What {
     Images,
     /// The ways to a machine
     Deliveries,
+    /// What each cloud takes as user-data, and where that is written
+    Clouds,
 }
 
 fn first_line(doc: &str) -> &str {
@@ -55,6 +58,18 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
                 let facts = Facts::load(name).map_err(Stop::bug)?;
                 rows.push([name.to_owned(), facts.title().to_owned(), String::new()]);
             }
+        }
+        What::Clouds => {
+            let limit = |cloud: &Cloud| cloud.limit.map_or("no limit".to_owned(), |limit| format!("{limit} bytes"));
+            let doubt = |cloud: &Cloud| if cloud.confirmed { "" } else { "; not confirmed" };
+            let user = |cloud: &Cloud| match cloud.user {
+                "" => String::new(),
+                user => format!("; {user} logs in"),
+            };
+            rows.extend(CLOUDS.iter().map(|c| {
+                let takes = format!("{}: {}{}; metadata at {}{}", c.title, limit(c), doubt(c), c.metadata, user(c));
+                [c.name.to_owned(), takes, format!("[{}]", c.source)]
+            }));
         }
         What::Deliveries => {
             rows.extend(WAYS.iter().map(|(name, doc)| [(*name).to_owned(), doc.trim().to_owned(), String::new()]))

@@ -96,7 +96,8 @@ fn end_of(text: &str) -> String {
 }
 
 impl CloudInit {
-    fn user_data(payload: &Payload) -> Result<String, String> {
+    /// The user-data, as a reader would have it.
+    pub(super) fn user_data(payload: &Payload) -> Result<String, String> {
         #[derive(Serialize)]
         struct Holes<'a> {
             files: Vec<GateFile<'a>>,
@@ -210,10 +211,14 @@ impl Delivery for CloudInit {
         let vfat = seed::vfat(&files, payload.epoch).map_err(|e| e.to_string())?;
         let iso = seed::iso(&files, payload.epoch).map_err(|e| e.to_string())?;
         // Whoever reads user-data can try passwords against its hashes.
-        let mut add = |path, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
+        let mut add = |path: &str, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
         add("cloud-init/user-data", 0o600, user_data.clone().into_bytes())?;
         add("cloud-init/meta-data", 0o644, meta_data.clone().into_bytes())?;
         add("seed.img", 0o600, vfat)?;
-        add("seed.iso", 0o600, iso)
+        add("seed.iso", 0o600, iso)?;
+        if let Some(fitted) = &payload.fitted {
+            add(&fitted.path, 0o600, fitted.data.clone())?;
+        }
+        Ok(())
     }
 }

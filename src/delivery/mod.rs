@@ -3,6 +3,7 @@
 //! To add one: `src/delivery/NAME.rs`, its envelope in `templates/delivery/`, and here a `mod` line and a list line.
 
 pub mod bare_metal;
+pub mod cloud;
 pub mod cloud_init;
 pub mod packer;
 
@@ -106,6 +107,8 @@ pub struct Payload<'a> {
     pub digest: String,
     /// Seconds since 1970 for everything in the bundle that carries a time.
     pub epoch: u32,
+    /// What is given to a cloud, where the bundle is fitted to one.
+    pub fitted: Option<cloud::Fitted>,
 }
 
 const FIRSTBOOT_UNIT: &str = "hardtack-firstboot.service";
@@ -183,7 +186,7 @@ impl<'a> Payload<'a> {
         let sums: String =
             files.iter().map(|(path, f)| format!("{}  {path}\n", sha256_hex(f.text.as_bytes()))).collect();
         files.insert(format!("{LIB}/files.sha256"), PayloadFile { stage: Stage::Apply, ..own(0o644, sums, "") });
-        Ok(Payload { plan, facts, files, digest, epoch })
+        Ok(Payload { plan, facts, files, digest, epoch, fitted: None })
     }
 
     /// The person's own templates that something of the bundle was drawn from.

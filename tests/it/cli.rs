@@ -2,6 +2,7 @@
 #![expect(clippy::disallowed_methods, reason = "the program is run as other users, and other programs judge it")]
 
 mod blocklist;
+mod cloud;
 mod passwd;
 mod runs;
 mod templates;

@@ -143,7 +143,7 @@ fn of_spec<'a>(source: &Source, ways: &[Way], wish: &Wish<'a>) -> Result<Vec<Run
         let why = format!("{}: this spec names no delivery; add `--delivery cloud-init`", source.name);
         return Err(Stop::Because(USAGE, why));
     }
-    planned.into_iter().map(|(loaded, on, way)| run(source, bake::baked(loaded)?, on, way, wish)).collect()
+    planned.into_iter().map(|(loaded, on, way)| run(source, bake::baked(loaded, None)?, on, way, wish)).collect()
 }
 
 fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish) -> Result<Run<'a>, Stop> {

@@ -1,0 +1,68 @@
+//! `bake --cloud`: what is given to a cloud fits there, or nothing is written.
+
+use super::Place;
+use crate::support::root;
+
+fn sample(name: &str) -> String {
+    root().join(format!("tests/specs/{name}.yaml")).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn user_data_is_given_as_a_cloud_takes_it() {
+    let place = Place::new();
+    let other = sample("other");
+    let bake = |more: &[&str]| place.run(&[&["bake", &other, "-o", "b"], more].concat());
+    let given = |cloud: &str| std::fs::read(place.at(&format!("b/cloud-init/user-data.{cloud}"))).unwrap();
+    let plain = || std::fs::read(place.at("b/cloud-init/user-data")).unwrap();
+    // Whoever unpacks it is gzip(1), and base64(1).
+    let unpacked = |script: &str| {
+        let done = std::process::Command::new("sh").args(["-c", script]).current_dir(place.at("b/cloud-init")).output();
+        done.unwrap().stdout
+    };
+    for (cloud, said) in [("gcp", "as it is the user-data comes to "), ("none", "takes any number of bytes")] {
+        let (code, _, err) = bake(&["--cloud", cloud]);
+        assert!(code == 0 && err.contains(said), "{err}");
+        assert_eq!(given(cloud), plain());
+    }
+    let (code, _, err) = bake(&["--cloud", "aws"]);
+    assert!(
+        code == 0 && err.contains("Amazon EC2 takes 16,384 bytes") && err.contains(", packed by gzip to "),
+        "{err}"
+    );
+    assert!(given("aws").len() <= 16_384 && unpacked("gzip -dc user-data.aws") == plain());
+    let (code, _, err) = bake(&["--cloud", "hetzner"]);
+    assert!(code == 0 && err.contains("packed by gzip, in base64, to "), "{err}");
+    assert!(given("hetzner").len() <= 32_768 && unpacked("base64 -d user-data.hetzner | gzip -dc") == plain());
+    // What nobody has confirmed is said to be so.
+    assert!(bake(&["--cloud", "linode"]).2.contains(", as far as anybody here knows"));
+    // It is of the bundle, as all else is, and nobody else's to read.
+    assert_eq!(place.run(&["verify", "b"]).0, 0);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(place.at("b/cloud-init/user-data.linode")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn what_fits_nowhere_is_named_by_its_parts_and_not_written() {
+    let place = Place::new();
+    let article = sample("article");
+    let bake = |more: &[&str]| place.run(&[&["bake", &article, "-o", "b", "--cloud"], more].concat());
+    let (code, _, err) = bake(&["aws"]);
+    assert_eq!(code, 1, "{err}");
+    assert!(err.contains("of each hurdle alone: watch ") && err.contains("`--include URL`"), "{err}");
+    assert!(!place.at("b").exists());
+    assert!(bake(&["vultr"]).2.contains("packed it is not taken"));
+    let (code, _, err) = bake(&["aws", "--include", "https://bundles.example.org/article"]);
+    assert!(code == 0 && err.contains("it reads https://bundles.example.org/article instead"), "{err}");
+    let given = std::fs::read_to_string(place.at("b/cloud-init/user-data.aws")).unwrap();
+    assert_eq!(given, "#include\nhttps://bundles.example.org/article\n");
+    // Used wrongly.
+    for words in [&["awz"][..], &["aws", "--include", "http://x.example.org/"], &["aws", "--include", "https://a/\n#!"]]
+    {
+        let (code, _, err) = bake(words);
+        assert_eq!(code, 2, "{words:?}: {err}");
+    }
+    assert_eq!(place.run(&["bake", &article, "--include", "https://a.example.org/"]).0, 2);
+    let (code, listed, _) = place.run(&["list", "clouds"]);
+    assert!(code == 0 && listed.lines().count() == 11 && listed.contains("not confirmed"), "{listed}");
+}
