@@ -5,7 +5,7 @@ use super::{Delivery, Payload, proof};
 use crate::archive::digest::sha256_hex;
 use crate::archive::tar_gz::tar_gz;
 use crate::archive::tree::Tree;
-use crate::plan::proof::{Proof, Sudo};
+use crate::plan::proof::{Proof, Sudo, When};
 use crate::plan::{LIB, NAMESPACE, STATE};
 use crate::template;
 use crate::template::render;
@@ -19,6 +19,9 @@ const UNITS: [(&str, &str); 2] =
     [("hardtack-place.service", "sysinit.target"), ("hardtack-late.service", "multi-user.target")];
 /// The same for SysV init, and when each runs.
 const SCRIPTS: [(&str, &str); 2] = [("hardtack-place", "early"), ("hardtack-late", "late")];
+
+/// Where it lies in the bundle.
+const FOLDER: &str = "bare-metal";
 
 /// Where the payload lies on the machine until the first boot is over.
 fn place() -> String {
@@ -64,6 +67,8 @@ struct Holes<'a> {
     archive_sha256: String,
     namespace: &'static str,
     folder: &'static str,
+    /// Where nothing but a person's hand brings a seed, none is read again.
+    cloud_init_off: bool,
 }
 
 fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
@@ -106,6 +111,7 @@ fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
         archive_sha256: String::new(),
         namespace: NAMESPACE,
         folder: "",
+        cloud_init_off: false,
     })
 }
 
@@ -138,10 +144,11 @@ fn payload_tree(payload: &Payload, holes: &mut Holes) -> Result<Tree, String> {
 /// The archive and what installs it, into a folder of the bundle.
 pub(super) fn installer(payload: &Payload, folder: &'static str, tree: &mut Tree) -> Result<(), String> {
     let mut holes = holes(payload)?;
+    holes.folder = folder;
+    holes.cloud_init_off = folder == FOLDER;
     let inner = payload_tree(payload, &mut holes)?;
     let archive = tar_gz(&inner, payload.epoch).map_err(|e| e.to_string())?;
     holes.archive_sha256 = sha256_hex(&archive);
-    holes.folder = folder;
     let own = payload.plan.templates.of(template!("delivery/install.sh"));
     let installer = render(own, &holes).map_err(|e| e.to_string())?;
     let mut add = |path: &str, mode, data: Vec<u8>| tree.insert(path, mode, data).map_err(|e| e.to_string());
@@ -167,10 +174,16 @@ impl Delivery for BareMetal {
     }
 
     fn proofs(&self) -> Vec<Proof> {
-        proofs()
+        let stick = "a stick with another seed is not read: cloud-init has not run at this boot";
+        let script = "[ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/status.json ] || { echo 'it has not run'; exit 0; }\n\
+            echo 'it has run'\nexit 1\n";
+        let off = proof("cloud-init-off", &["cloud-init(1)"], stick, script);
+        let mut proofs = proofs();
+        proofs.push(Proof { when: When::AfterReboot, ..off });
+        proofs
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
-        installer(payload, "bare-metal", tree)
+        installer(payload, FOLDER, tree)
     }
 }

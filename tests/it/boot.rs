@@ -11,6 +11,7 @@ mod machine;
 mod packer;
 
 mod rescue;
+mod same;
 mod selinux;
 mod several;
 mod shut;

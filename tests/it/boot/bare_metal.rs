@@ -9,9 +9,9 @@ use hardtack::prove::run::stick;
 use hardtack::prove::wire::{Lan, Network};
 
 /// A Debian costs about 60 CPU seconds to boot.
-const BOOT: Budget = Budget::cpu_seconds(300);
+pub(super) const BOOT: Budget = Budget::cpu_seconds(300);
 
-fn booted(vm: &Vm, guest: &mut Guest) -> Result<()> {
+pub(super) fn booted(vm: &Vm, guest: &mut Guest) -> Result<()> {
     // Early in a boot it says at once that it cannot wait.
     let wait =
         "until case $(systemctl is-system-running --wait) in running | degraded) ;; *) false ;; esac; do sleep 1; done";
@@ -20,7 +20,7 @@ fn booted(vm: &Vm, guest: &mut Guest) -> Result<()> {
 }
 
 /// As when somebody pulls the plug.
-fn cut(vm: &Vm, guest: &mut Guest) -> Result<()> {
+pub(super) fn cut(vm: &Vm, guest: &mut Guest) -> Result<()> {
     vm.reset()?;
     // Whoever is asked for less may have answered before the plug was out.
     let told = guest.run("sleep 1000", BOOT);

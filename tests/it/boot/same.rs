@@ -1,0 +1,116 @@
+//! One spec by every delivery that brings it to a machine of its own: what is effective there is the same.
+
+use super::bare_metal::{BOOT, booted, cut};
+use super::machine::{COMMAND, built, config, text};
+use crate::support::{bake, root};
+use anyhow::{Context, Result};
+use hardtack::archive::tree::Tree;
+use hardtack::prove::guest::Guest;
+use hardtack::prove::qemu::Vm;
+use hardtack::prove::run::stick;
+use hardtack::prove::wire::{Lan, Network};
+use std::collections::BTreeSet;
+
+/// What the machine does, each line with where it is from. Nothing that two boots of one machine would not share.
+const EFFECTIVE: &str = "export LC_ALL=C
+sshd -T | sed 's/^/sshd: /'
+sysctl -a 2>/dev/null | grep -E '^(kernel|fs|net|vm|dev)[.]' | sed 's/^/sysctl: /'
+iptables-save | grep -v '^#' | sed 's/[[][0-9:]*[]]//; s/^/v4: /'
+ip6tables-save | grep -v '^#' | sed 's/[[][0-9:]*[]]//; s/^/v6: /'
+ipset list -n | sed 's/^/set: /'
+cut -d: -f1,3,4,6,7 /etc/passwd | sed 's/^/user: /'
+cut -d: -f1,4 /etc/group | sed 's/^/group: /'
+cut -d: -f1,2 /etc/shadow | sed 's/^/password: /'
+for home in /root /home/*; do [ ! -e $home/.ssh/authorized_keys ] || sed \"s,^,key: $home ,\" $home/.ssh/authorized_keys; done
+for who in root ines joris; do sudo -l -U $who | sed \"s/^/sudo: $who /\"; done
+systemctl list-unit-files --plain --no-legend | awk '$2 != \"transient\" && $2 != \"generated\" { print \"unit: \" $1 \" \" $2 }'
+systemctl --failed --plain --no-legend | cut -d' ' -f1 | sed 's/^/failed: /'
+cat /etc/hostname /proc/sys/kernel/hostname | sed 's/^/host: /'; getent hosts db-7 | sed 's/^/host: /'
+ss -Hltun | awk '{ print \"listens: \" $1 \" \" $5 }'
+find /etc /usr/local -xdev -type f -printf 'file: %p %m %u:%g\\n'
+";
+
+/// What differs, and why that is right.
+const EXPLAINED: &[(&str, &str)] = &[
+    ("sysctl: kernel.random.", "new numbers at each reading"),
+    ("sysctl: fs.", "how many files and handles are open, and what fits into the memory"),
+    ("sysctl: kernel.ns_last_pid", "the last process"),
+    ("sysctl: kernel.pty.nr", "how many terminals there are"),
+    ("sysctl: kernel.threads-max", "what fits into the memory"),
+    ("sysctl: kernel.tainted", "the kernel's own"),
+    ("sysctl: kernel.sched", "the clock of the emulator"),
+    ("sysctl: net.netfilter.nf_conntrack_count", "how many connections there are"),
+    ("sysctl: net.ipv4.tcp_", "what fits into the memory"),
+    ("sysctl: net.ipv4.udp_mem", "what fits into the memory"),
+    ("sysctl: net.ipv6.", "the link of IPv6 comes up when a router says so"),
+    ("sysctl: vm.", "what fits into the memory"),
+    ("file: /etc/sudoers.d/90-cloud-init-users", "who may sudo: by cloud-init"),
+    ("file: /etc/sudoers.d/90-hardtack", "the same, by what is installed"),
+    (
+        "file: /etc/ssh/sshd_config.d/50-cloud-init.conf",
+        "cloud-init's own word on passwords; ours comes first, and sshd -T shows what holds",
+    ),
+    ("file: /etc/cloud/cloud-init.disabled", "installed by hand, no stick is read again"),
+    ("file: /etc/cloud/", "what cloud-init has been given"),
+];
+
+fn effective(guest: &mut Guest) -> Result<BTreeSet<String>> {
+    Ok(text(guest.run(EFFECTIVE, BOOT))?.lines().map(str::to_owned).collect())
+}
+
+fn start(seed: &std::path::Path) -> Result<(Vm, Lan, Guest)> {
+    let vm = Vm::start(&config(&built("debian-12")?, seed)?)?;
+    let lan = Lan::connect(&vm.wire(0), Network::of(0, Vec::new()))?;
+    let mut guest = Guest::connect(&vm)?;
+    guest.wait_ready(BOOT).with_context(|| vm.console())?;
+    booted(&vm, &mut guest)?;
+    Ok((vm, lan, guest))
+}
+
+#[test]
+fn by_every_delivery_the_machine_is_the_same() -> Result<()> {
+    let spec = std::fs::read_to_string(root().join("tests/specs/other.yaml"))?;
+    let (tree, _) = bake(&spec.replace("deliver: [cloud-init]", "deliver: [cloud-init, bare-metal]"), None, &|_| {});
+    let file = |tree: &Tree, path: &str| tree.get(path).map(|entry| entry.data.clone()).context("a file of the bundle");
+    let directory = tempfile::tempdir()?;
+    let seed = directory.path().join("seed.img");
+
+    std::fs::write(&seed, file(&tree, "seed.img")?)?;
+    let (vm, lan, mut guest) = start(&seed)?;
+    let by_cloud_init = effective(&mut guest)?;
+    vm.quit()?;
+    drop(lan);
+
+    let (install, archive) = (file(&tree, "bare-metal/install")?, file(&tree, "bare-metal/db-7.tar.gz")?);
+    std::fs::write(&seed, stick(Some((&install, "db-7.tar.gz", &archive)))?)?;
+    let (vm, _lan, mut guest) = start(&seed)?;
+    let install = "mkdir -p /run/stick && mount -o ro -L CIDATA /run/stick && sh /run/stick/install --next-boot 2>&1";
+    let told = guest.run(install, COMMAND)?;
+    assert_eq!(told.status, 0, "{}", String::from_utf8_lossy(&told.stdout));
+    cut(&vm, &mut guest)?;
+    booted(&vm, &mut guest)?;
+    let by_hand = effective(&mut guest)?;
+    vm.quit()?;
+
+    for what in [
+        "sshd: port 2222",
+        "user: ines:",
+        "v4: -A INPUT",
+        "v6: -A INPUT",
+        "sudo: ines",
+        "key: /home/joris",
+        "host: db-7",
+    ] {
+        for seen in [&by_cloud_init, &by_hand] {
+            assert!(seen.iter().any(|line| line.starts_with(what)), "{what}");
+        }
+    }
+    let explained = |line: &&String| EXPLAINED.iter().any(|(start, _)| line.starts_with(start));
+    let differs: Vec<_> = by_cloud_init.symmetric_difference(&by_hand).filter(|line| !explained(line)).collect();
+    let who = |line: &str| if by_hand.contains(line) { "by hand" } else { "by cloud-init" };
+    let differs: Vec<String> = differs.iter().map(|line| format!("{}: {line}", who(line))).collect();
+    assert!(differs.is_empty(), "{differs:#?}");
+    // What cannot differ shows nothing.
+    assert!(by_cloud_init != by_hand);
+    Ok(())
+}
