@@ -18,6 +18,7 @@ mod published;
 mod reports;
 mod requirements;
 mod sabotage;
+mod serve;
 mod sign;
 mod templates;
 mod terminal;
@@ -68,11 +69,13 @@ enum Verb {
     Prove(prove::Args),
     /// Say whether a bundle is as it was baked, and who has signed it
     Verify(verify::Args),
+    /// Hand out bundles over HTTP to machines that boot from the network: each file once
+    Serve(serve::Args),
     /// Print a spec to start from, with your own public key in it
     New(new::Args),
     /// Tell what a hurdle, a lint or a proof is: what, why, what instead, and the source
     Explain(explain::Args),
-    /// List hurdles, lints, proofs, requirements, images or deliveries
+    /// List hurdles, lints, proofs, requirements, images, deliveries or clouds
     List(list::Args),
     /// Show what lists of addresses to block would do: what is refused, what is left, and its cost
     Blocklist(blocklist::Args),
@@ -129,6 +132,7 @@ fn verb(verb: &Verb) -> Result<u8, Stop> {
         Verb::Check(args) => check::run(args),
         Verb::Prove(args) => prove::run(args),
         Verb::Verify(args) => verify::run(args),
+        Verb::Serve(args) => serve::run(args),
         Verb::New(args) => new::run(args),
         Verb::Explain(args) => explain::run(args),
         Verb::List(args) => list::run(args),

@@ -43,7 +43,12 @@ fn wanted<'a>(sums: &'a str) -> Option<BTreeMap<&'a str, &'a str>> {
 }
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
-    let Args { bundle, signers } = args;
+    terminal::out(&checked(&args.bundle, args.signers.as_deref())?);
+    Ok(WELL)
+}
+
+/// Checks a bundle, and says what it is.
+pub(super) fn checked(bundle: &Path, signers: Option<&Path>) -> Result<String, Stop> {
     let name = bundle.display();
     if !bake::is_bundle(bundle) {
         return Err(Stop::Because(
@@ -85,6 +90,5 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
         (None, true) => "signed, and --signers was not asked by whom".to_owned(),
         (None, false) => "not signed".to_owned(),
     };
-    terminal::out(&format!("{name}: {} files as they were baked; {signed}\n", wanted.len()));
-    Ok(WELL)
+    Ok(format!("{name}: {} files as they were baked; {signed}\n", wanted.len()))
 }

@@ -92,6 +92,7 @@ people() {
 
 name_it() {
     printf '%s\n' {{ host }} >/etc/hostname
+    chmod 644 /etc/hostname
     hostname {{ host }}
     if grep -qs '^127[.]0[.]1[.]1[[:space:]]' /etc/hosts; then
         hosts=$(sed "s/^127[.]0[.]1[.]1[[:space:]].*/127.0.1.1 "{{ host }}/ /etc/hosts)

@@ -5,6 +5,7 @@ mod blocklist;
 mod cloud;
 mod passwd;
 mod runs;
+mod serve;
 mod templates;
 mod verify;
 

@@ -207,6 +207,7 @@ fn a_hostile_value_is_refused_at_its_place_or_inert() {
         judge_user_data(case, user_data, &read[0], &about);
         judge_rootfs(case, tree, &plain, &about, &mut scripts, &mut drop_ins);
         scripts.insert(user_data["bootcmd"][0].as_str().unwrap().to_owned());
+        judge_installer(case, tree, &about, &mut scripts);
     }
     for script in scripts {
         crate::matrix::content("sh", &["-n"], &script);
@@ -274,6 +275,42 @@ fn judge_user_data(case: &Case, read: &Value, plain: &Value, about: &str) {
     assert_eq!(fixed(read), fixed(plain), "{about}");
     let script = |v: &Value| v["bootcmd"][0].as_str().unwrap().lines().count();
     assert_eq!(script(read), script(plain), "{about}: bootcmd");
+}
+
+/// What is installed without cloud-init: its people, each word as the spec has it, and nothing that a shell does beside.
+#[track_caller]
+fn judge_installer(case: &Case, tree: &Tree, about: &str, scripts: &mut BTreeSet<String>) {
+    let text = |path: &str| String::from_utf8(tree.get(path).unwrap().data.clone()).unwrap();
+    scripts.insert(text("bare-metal/install"));
+    let (_, archive) = tree.iter().find(|(path, _)| path.ends_with(".tar.gz")).unwrap();
+    let mut files = tar::Archive::new(flate2::read::GzDecoder::new(archive.data.as_slice()));
+    let mut place = String::new();
+    for file in files.entries().unwrap() {
+        let mut file = file.unwrap();
+        if file.path().unwrap().to_str() == Some("place") {
+            std::io::Read::read_to_string(&mut file, &mut place).unwrap();
+        }
+    }
+    let mut people = case.spec.pointer("/hurdles/accounts/people").unwrap().as_array().unwrap().clone();
+    people.sort_by_key(|p| p["name"].as_str().unwrap().to_owned());
+    let lines: Vec<&str> = place.lines().filter(|line| line.starts_with("    person ")).collect();
+    assert_eq!(lines.len(), people.len(), "{about}");
+    for (line, person) in lines.iter().zip(&people) {
+        let words = shlex::split(line).unwrap_or_else(|| panic!("{about}: {line}"));
+        let groups: Vec<&str> = person["groups"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let hash = person["password_hash"].as_str().unwrap_or_default();
+        assert_eq!(
+            (words[1].as_str(), words[3].as_str(), words[4].as_str()),
+            (person["name"].as_str().unwrap(), groups.join(",").as_str(), hash),
+            "{about}"
+        );
+        let keys = person["keys"].as_array().unwrap().iter().map(|key| key.as_str().unwrap());
+        assert!(
+            keys.eq(words[5..].iter().map(String::as_str).take(person["keys"].as_array().unwrap().len())),
+            "{about}: {line}"
+        );
+    }
+    scripts.insert(place);
 }
 
 /// As the types write it: blanks of a kernel parameter are one.

@@ -35,6 +35,7 @@ const ONE_PLACE: &[(&str, &str)] = &[
     ("rustls", "prove/web.rs"),
     ("rcgen", "prove/web.rs"),
     ("clap", "cli/"),
+    ("tiny_http", "cli/serve.rs"),
     ("rpassword", "cli/passwd.rs"),
     ("yescrypt", "cli/passwd.rs"),
     ("ring", "prove/judge/agent.rs"),
