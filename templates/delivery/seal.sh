@@ -26,6 +26,8 @@ seal() {
     rm -rf /var/lib/dhcp/* /var/lib/dhclient/* /var/lib/NetworkManager/* /run/systemd/netif/leases/*
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/dnf/* /tmp/* /var/tmp/*
     rm -f /root/.bash_history /root/.lesshst /root/.viminfo /home/*/.bash_history
+    # It would write what it has to say of the end.
+    journalctl --relinquish-var 2>/dev/null
     rm -rf /var/log/journal/* /run/log/journal/*
     find /var/log -type f -exec truncate -s 0 {} +
     # At power-off a seed would be written anew, and the journal would be.
