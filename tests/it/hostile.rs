@@ -179,7 +179,12 @@ fn the_spoiled_spec_uses_every_key_that_there_is() {
 fn a_hostile_value_is_refused_at_its_place_or_inert() {
     let plain = bake(&whole().to_string(), None, &|_| {}).0;
     let tree = |case: &Case| {
-        let text = case.spec.to_string();
+        let mut spec = case.spec.clone();
+        // What is packed has names and people in it beside the same files, and packing takes time.
+        if !["/name", "/deliver", "/hurdles/accounts", "every "].iter().any(|start| case.place.starts_with(start)) {
+            spec["deliver"] = json!(["cloud-init"]);
+        }
+        let text = spec.to_string();
         taken(&text, &format!("{:?} at {}", case.value, case.place)).then(|| bake(&text, None, &|_| {}).0)
     };
     // Thousands of them: each processor takes its share.
@@ -280,6 +285,7 @@ fn judge_user_data(case: &Case, read: &Value, plain: &Value, about: &str) {
 /// What is installed without cloud-init: its people, each word as the spec has it, and nothing that a shell does beside.
 #[track_caller]
 fn judge_installer(case: &Case, tree: &Tree, about: &str, scripts: &mut BTreeSet<String>) {
+    let Some((_, archive)) = tree.iter().find(|(path, _)| path.ends_with(".tar.gz")) else { return };
     let text = |path: &str| String::from_utf8(tree.get(path).unwrap().data.clone()).unwrap();
     // Their digests are their own, and all else mostly the same.
     let same = |script: &str| {
@@ -287,7 +293,6 @@ fn judge_installer(case: &Case, tree: &Tree, about: &str, scripts: &mut BTreeSet
         lines.collect::<Vec<_>>().join("\n")
     };
     scripts.insert(same(&text("bare-metal/install")));
-    let (_, archive) = tree.iter().find(|(path, _)| path.ends_with(".tar.gz")).unwrap();
     let mut files = tar::Archive::new(flate2::read::GzDecoder::new(archive.data.as_slice()));
     let mut place = String::new();
     for file in files.entries().unwrap() {
@@ -408,7 +413,11 @@ fn judge_rootfs(
     drop_ins: &mut BTreeSet<String>,
 ) {
     let value = as_written(case);
-    let names = |tree: &Tree| tree.iter().map(|(name, _)| own(case, name)).collect::<BTreeSet<_>>();
+    let installed = tree.get("bare-metal/install").is_some();
+    let kept = |name: &&str| installed || !name.starts_with("bare-metal/");
+    let names = |tree: &Tree| {
+        tree.iter().map(|(name, _)| name).filter(kept).map(|name| own(case, name)).collect::<BTreeSet<_>>()
+    };
     assert_eq!(names(tree), names(plain), "{about}");
     for (name, entry) in tree.iter().filter(|(name, _)| name.starts_with("rootfs/")) {
         let before = plain.get(&own(case, name)).unwrap();
