@@ -91,8 +91,8 @@ fail() {
 
 mkdir -p "$root$state" || fail "cannot make $root$state"
 new=$root$state/payload.new
-# What holds it has hashes of passwords.
-(umask 077 && rm -rf "$new" && mkdir "$new" && tar -xzf "$here/$archive" -C "$new") || fail "cannot unpack $archive"
+# It has hashes of passwords, and is shut as a whole: the folders in it become the machine's, and are as these are elsewhere.
+(rm -rf "$new" && mkdir -m 700 "$new" && tar -xzf "$here/$archive" -C "$new") || fail "cannot unpack $archive"
 (cd "$new" && sha256sum -c SHA256SUMS >/dev/null) || fail "what was unpacked is not what was packed"
 rm -rf "$root$state/payload"
 mv "$new" "$root$state/payload" || fail "cannot write $root$state/payload"

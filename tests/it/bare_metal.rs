@@ -73,7 +73,12 @@ fn what_is_installed_starts_with_the_machine() {
         }
         // Nobody but root reads hashes.
         use std::os::unix::fs::PermissionsExt;
-        assert_eq!(std::fs::metadata(&payload).unwrap().permissions().mode() & 0o777, 0o700);
+        let mode = |path: &str| std::fs::metadata(payload.join(path)).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(""), mode("place"), mode("SHA256SUMS")), (0o700, 0o700, 0o600));
+        // Folders that a machine does not have yet become what these are.
+        for folder in ["files", "files/usr/local/lib/hardtack", "files/etc/ssh/sshd_config.d"] {
+            assert_eq!(mode(folder), 0o755, "{shell:?}: {folder}");
+        }
         // As after a power cut in the middle of it.
         std::fs::remove_file(payload.join("place")).unwrap();
         std::fs::create_dir(desk.at("root/var/lib/hardtack/payload.new")).unwrap();

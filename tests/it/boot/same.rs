@@ -27,7 +27,7 @@ systemctl list-unit-files --plain --no-legend | awk '$2 != \"transient\" && $2 !
 systemctl --failed --plain --no-legend | cut -d' ' -f1 | sed 's/^/failed: /'
 cat /etc/hostname /proc/sys/kernel/hostname | sed 's/^/host: /'; getent hosts db-7 | sed 's/^/host: /'
 ss -Hltun | awk '{ print \"listens: \" $1 \" \" $5 }'
-find /etc /usr/local -xdev -type f -printf 'file: %p %m %u:%g\\n'
+find /etc /usr/local -xdev ! -type l -printf 'file: %p %m %u:%g\\n'
 ";
 
 /// What differs, and why that is right.
