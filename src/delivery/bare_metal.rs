@@ -1,11 +1,11 @@
 //! Bare metal: an archive and an installer, for machines that no cloud-init reaches. What was installed does at the next start what
 //! cloud-init does elsewhere, and then the same first boot.
 
-use super::{Delivery, Payload, proof};
+use super::{Delivery, Payload, proof, sudo_rule};
 use crate::archive::digest::sha256_hex;
 use crate::archive::tar_gz::tar_gz;
 use crate::archive::tree::Tree;
-use crate::plan::proof::{Proof, Sudo, When};
+use crate::plan::proof::{Proof, When};
 use crate::plan::{LIB, NAMESPACE, STATE};
 use crate::template;
 use crate::template::render;
@@ -81,11 +81,7 @@ fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
     });
     let people = plan.accounts.iter().map(|(name, account)| Person {
         name: name.as_str(),
-        sudo: match account.sudo {
-            Sudo::Nothing => "",
-            Sudo::WithPassword => "ALL=(ALL:ALL) ALL",
-            Sudo::WithoutPassword => "ALL=(ALL:ALL) NOPASSWD:ALL",
-        },
+        sudo: sudo_rule(account.sudo).unwrap_or_default(),
         groups: account.groups.iter().map(|g| g.as_str()).collect::<Vec<_>>().join(","),
         hash: account.password.as_ref().map_or("", |p| p.reveal()),
         ssh_keys: account.keys.iter().map(|k| k.as_str()).collect(),

@@ -1,9 +1,9 @@
 //! cloud-init: user-data that a reader understands, and seed volumes that NoCloud finds.
 
-use super::{BOOTCMD, Delivery, FIRSTBOOT_UNIT, Payload, proof};
+use super::{BOOTCMD, Delivery, FIRSTBOOT_UNIT, Payload, proof, sudo_rule};
 use crate::archive::seed;
 use crate::archive::tree::Tree;
-use crate::plan::proof::{Proof, Sudo};
+use crate::plan::proof::Proof;
 use crate::plan::{Account, LIB, STATE, Stage};
 use crate::template::render;
 use crate::yaml::emit;
@@ -78,11 +78,7 @@ fn user<'a>(name: &'a str, account: &'a Account) -> User<'a> {
         // The default is true, and then sudo could never take the password (R40).
         lock_passwd: account.password.is_none(),
         hashed_passwd: account.password.as_ref().map(|p| p.reveal()),
-        sudo: match account.sudo {
-            Sudo::Nothing => None,
-            Sudo::WithPassword => Some("ALL=(ALL:ALL) ALL"),
-            Sudo::WithoutPassword => Some("ALL=(ALL:ALL) NOPASSWD:ALL"),
-        },
+        sudo: sudo_rule(account.sudo),
         ssh_authorized_keys: account.keys.iter().map(|k| k.as_str()).collect(),
     }
 }

@@ -10,7 +10,7 @@ pub mod packer;
 use crate::archive::digest::sha256_hex;
 use crate::archive::tree::Tree;
 use crate::facts::{Facts, Unknown};
-use crate::plan::proof::{Check, Proof};
+use crate::plan::proof::{Check, Proof, Sudo};
 use crate::plan::{LIB, STATE, Sealed, Stage};
 use crate::report::{Fault, FromText, shown};
 use crate::template;
@@ -259,6 +259,15 @@ pub fn bundle(payload: &Payload, spec_sha256: &str, ways: &[Way]) -> Result<Tree
     let sums = tree.sums();
     tree.insert("SHA256SUMS", 0o644, sums.into_bytes()).map_err(|e| e.to_string())?;
     Ok(tree)
+}
+
+/// What sudoers(5) says of an account after its name; nothing where sudo does nothing for it.
+fn sudo_rule(sudo: Sudo) -> Option<&'static str> {
+    match sudo {
+        Sudo::Nothing => None,
+        Sudo::WithPassword => Some("ALL=(ALL:ALL) ALL"),
+        Sudo::WithoutPassword => Some("ALL=(ALL:ALL) NOPASSWD:ALL"),
+    }
 }
 
 fn proof(what: &str, refs: &[&str], statement: &str, script: &str) -> Proof {

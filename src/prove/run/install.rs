@@ -6,8 +6,8 @@ use crate::archive::seed;
 use crate::plan::proof::Window;
 use anyhow::{Result, bail};
 
-/// A stick with an installer and its archive, where there is one, for a machine that nobody has asked for anything yet: not even for the account that
-/// cloud-init makes unasked.
+/// A stick with an installer and its archive, where there is one, for a machine that nobody has asked for anything yet: not
+/// even for the account that cloud-init makes unasked.
 ///
 /// # Errors
 /// What no volume can hold.
