@@ -80,6 +80,7 @@ person() { # NAME SUDO GROUPS HASH KEY..
 
 people() {
     mkdir -p /etc/sudoers.d
+    chmod 750 /etc/sudoers.d
     # sudo reads no file whose name has a dot.
     sudoers=/etc/sudoers.d/90-hardtack.new
     (umask 337 && rm -f "$sudoers" && : >"$sudoers") || fail "cannot write $sudoers"
