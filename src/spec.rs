@@ -6,8 +6,8 @@ use crate::hurdle::{self, Hurdles, MANUALS};
 use crate::plan::name::HostName;
 use crate::plan::{BootLoader, Own, Plan, Sealed};
 use crate::report::{Diagnostic, Fault, FromText, Lint, Report, Severity, Source, did_you_mean, shown};
-use crate::section;
 use crate::yaml::{self, Kind, Read, Spanned};
+use crate::{choice, section};
 use std::sync::Arc;
 
 section! {
@@ -23,8 +23,21 @@ section! {
         hurdles: Hurdles = Hurdles::default(), or "none";
         /// Warnings that you have read and live with, by their names (`hardtack list lints`). An error is never accepted.
         accept: Vec<Spanned<Accepted>> = Vec::new(), or "none";
+        /// Whether cloud-init runs again when the first boot has succeeded: `once`, for a stick with a seed is not always its owner's; or
+        /// `always`, for machines that live by it.
+        cloud_init: CloudInit = CloudInit::Once, or "once";
         /// The ways to the machine: `hardtack list deliveries`.
         deliver: Vec<Spanned<Way>> = vec![Spanned::default_of(Way::CloudInit)], or "[cloud-init]";
+    }
+}
+
+choice! {
+    /// For how long a machine has its cloud-init.
+    pub enum CloudInit as "when cloud-init runs" {
+        /// Until the first boot has succeeded.
+        Once => "once",
+        /// At every boot.
+        Always => "always",
     }
 }
 
@@ -120,6 +133,7 @@ pub fn plan(
 ) -> Result<Option<Sealed>, String> {
     let sysctl_d = facts.path("sysctl-d").map_err(|e| e.to_string())?;
     let mut plan = Plan::new(spec.name.value.clone(), &facts.name, facts.systemd(), sysctl_d);
+    plan.cloud_init_once = spec.cloud_init == CloudInit::Once;
     plan.templates = templates.clone();
     plan.boot_loader = match facts.has("grubby") {
         true => Some(BootLoader::Grubby),

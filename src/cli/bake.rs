@@ -2,7 +2,7 @@
 
 use super::load::{self, Loaded};
 use super::sign::{SIGNATURE, SUMS, sign};
-use super::{BAD, Stop, USAGE, WELL, environment, new, templates, terminal};
+use super::{BAD, Stop, USAGE, WELL, environment, golden, new, templates, terminal};
 use crate::archive::tree::{Tree, WriteError};
 use crate::delivery::cloud::Cloud;
 use crate::delivery::{self, Payload, Way};
@@ -26,9 +26,13 @@ pub(super) struct Args {
     /// For user-data that no packing makes small enough: where you will put it for the machine to read, https only
     #[arg(long, value_name = "URL", requires = "cloud")]
     include: Option<String>,
-    /// Bake for this image instead of the one that the spec names
+    /// Bake for this image instead of the one that the spec names; with --golden NAME-vendor, or any disk by its path
     #[arg(long, value_name = "NAME")]
     image: Option<String>,
+    /// Make an image instead of a bundle: boots the disk of --image [default: the spec's own, as its vendor ships it], applies the bundle,
+    /// proves it, seals it, and proves two machines of it; FILE.qcow2, FILE.raw, FILE.vmdk or FILE.vhdx
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "sign", "cloud"])]
+    golden: Option<PathBuf>,
     #[command(flatten)]
     templates: templates::Templates,
 }
@@ -92,6 +96,9 @@ pub(super) fn is_bundle(dir: &Path) -> bool {
 
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     templates::read(&args.templates)?;
+    if let Some(file) = &args.golden {
+        return golden::run(args.spec.as_deref(), args.image.as_deref(), file);
+    }
     let cloud: Option<&Cloud> = match &args.cloud {
         None => None,
         Some(name) => Some(load::word(name).map_err(|why| Stop::Because(USAGE, why))?),

@@ -7,6 +7,7 @@ mod disk;
 mod environment;
 mod explain;
 mod fetch;
+mod golden;
 mod image;
 mod list;
 mod load;

@@ -15,7 +15,7 @@ use crate::prove::qemu::{Accelerator, Config};
 use crate::prove::reporter::Subject;
 use crate::prove::reporter::human::Human;
 use crate::prove::reporter::table::{Row, table};
-use crate::prove::run::{Cut, Datasource, Job, Outcome, prove};
+use crate::prove::run::{Cut, Datasource, Job, Outcome, Then, prove};
 use crate::prove::shell::Keep;
 use runs::{Run, Wish};
 use std::collections::BTreeMap;
@@ -232,6 +232,7 @@ impl Ready<'_> {
             keep,
             mirrors: on.mirrors,
             warm: args.warm.then_some(on.cache),
+            then: Then::Nothing,
         }
     }
 }

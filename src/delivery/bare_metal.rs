@@ -5,7 +5,7 @@ use super::{Delivery, Payload, proof, sudo_rule};
 use crate::archive::digest::sha256_hex;
 use crate::archive::tar_gz::tar_gz;
 use crate::archive::tree::Tree;
-use crate::plan::proof::{Proof, When};
+use crate::plan::proof::Proof;
 use crate::plan::{LIB, NAMESPACE, STATE};
 use crate::template;
 use crate::template::render;
@@ -19,9 +19,6 @@ const UNITS: [(&str, &str); 2] =
     [("hardtack-place.service", "sysinit.target"), ("hardtack-late.service", "multi-user.target")];
 /// The same for SysV init, and when each runs.
 const SCRIPTS: [(&str, &str); 2] = [("hardtack-place", "early"), ("hardtack-late", "late")];
-
-/// Where it lies in the bundle.
-const FOLDER: &str = "bare-metal";
 
 /// Where the payload lies on the machine until the first boot is over.
 fn place() -> String {
@@ -67,8 +64,6 @@ struct Holes<'a> {
     archive_sha256: String,
     namespace: &'static str,
     folder: &'static str,
-    /// Where nothing but a person's hand brings a seed, none is read again.
-    cloud_init_off: bool,
 }
 
 fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
@@ -107,7 +102,6 @@ fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
         archive_sha256: String::new(),
         namespace: NAMESPACE,
         folder: "",
-        cloud_init_off: false,
     })
 }
 
@@ -141,7 +135,6 @@ fn payload_tree(payload: &Payload, holes: &mut Holes) -> Result<Tree, String> {
 pub(super) fn installer(payload: &Payload, folder: &'static str, tree: &mut Tree) -> Result<(), String> {
     let mut holes = holes(payload)?;
     holes.folder = folder;
-    holes.cloud_init_off = folder == FOLDER;
     let inner = payload_tree(payload, &mut holes)?;
     let archive = tar_gz(&inner, payload.epoch).map_err(|e| e.to_string())?;
     holes.archive_sha256 = sha256_hex(&archive);
@@ -170,16 +163,10 @@ impl Delivery for BareMetal {
     }
 
     fn proofs(&self) -> Vec<Proof> {
-        let stick = "a stick with another seed is not read: cloud-init has not run at this boot";
-        let script = "[ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/status.json ] || { echo 'it has not run'; exit 0; }\n\
-            echo 'it has run'\nexit 1\n";
-        let off = proof("cloud-init-off", &["cloud-init(1)"], stick, script);
-        let mut proofs = proofs();
-        proofs.push(Proof { when: When::AfterReboot, ..off });
-        proofs
+        proofs()
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
-        installer(payload, FOLDER, tree)
+        installer(payload, "bare-metal", tree)
     }
 }

@@ -169,9 +169,11 @@ impl Delivery for CloudInit {
 
     fn proofs(&self) -> Vec<Proof> {
         // A status of `done` also stands over modules that failed, so the errors are read (facts.md C.12).
-        // They are read where `cloud-init status` reads them: to start that costs five CPU seconds under emulation.
+        // They are read where `cloud-init status` reads them: to start that costs five CPU seconds under emulation. Since it was
+        // switched off, that is what its last boot has left.
         let script = "python3 -IS -c 'import json, os, sys\n\
-            where = \"/run/cloud-init/\"\n\
+            off = os.path.exists(\"/etc/cloud/cloud-init.disabled\") and not os.path.exists(\"/run/cloud-init/status.json\")\n\
+            where = \"/var/lib/cloud/data/\" if off else \"/run/cloud-init/\"\n\
             v1 = json.load(open(where + \"status.json\"))[\"v1\"]\n\
             stages = [s for s in v1.values() if isinstance(s, dict)]\n\
             times = [(s.get(\"start\"), s.get(\"finished\")) for s in stages]\n\

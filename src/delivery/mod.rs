@@ -5,12 +5,13 @@
 pub mod bare_metal;
 pub mod cloud;
 pub mod cloud_init;
+pub mod golden;
 pub mod packer;
 
 use crate::archive::digest::sha256_hex;
 use crate::archive::tree::Tree;
 use crate::facts::{Facts, Unknown};
-use crate::plan::proof::{Check, Proof, Sudo};
+use crate::plan::proof::{Check, Proof, Sudo, When};
 use crate::plan::{LIB, STATE, Sealed, Stage};
 use crate::report::{Fault, FromText, shown};
 use crate::template;
@@ -77,6 +78,8 @@ ways! {
     BareMetal => "bare-metal", bare_metal::BareMetal;
     /// A template for Packer (HCL2), by QEMU or at Amazon, and what seals the image.
     Packer => "packer", packer::Packer;
+    /// An image that was hardened and proved, and of which machines are made: `hardtack bake --golden FILE`.
+    Golden => "golden", golden::Golden;
 }
 
 /// A file of the payload.
@@ -112,6 +115,8 @@ pub struct Payload<'a> {
 }
 
 const FIRSTBOOT_UNIT: &str = "hardtack-firstboot.service";
+/// What switches cloud-init off.
+const OFF_UNIT: &str = "hardtack-cloud-init-off.service";
 
 #[derive(Serialize)]
 struct Holes<'a> {
@@ -123,6 +128,9 @@ struct Holes<'a> {
     units: Vec<&'a str>,
     scripts: Vec<&'a str>,
     firstboot_unit: &'static str,
+    off_unit: &'static str,
+    cloud_init_once: bool,
+    systemd: bool,
 }
 
 impl<'a> Payload<'a> {
@@ -160,21 +168,31 @@ impl<'a> Payload<'a> {
         }
         // Without systemd, cloud-init itself runs it, and again at the next boot where one was cut short.
         let own_unit = plan.systemd.then_some(FIRSTBOOT_UNIT);
+        let off_unit = (plan.systemd && plan.cloud_init_once).then_some(OFF_UNIT);
         let mut holes = Holes {
             digest: "",
             lib: LIB,
             state: STATE,
             packages: plan.packages.iter().map(String::as_str).collect(),
             users: plan.accounts.keys().map(|n| n.as_str()).collect(),
-            units: plan.units.iter().map(String::as_str).chain(own_unit).collect(),
+            units: plan.units.iter().map(String::as_str).chain(own_unit).chain(off_unit).collect(),
             scripts: plan.scripts.iter().map(String::as_str).collect(),
             firstboot_unit: FIRSTBOOT_UNIT,
+            off_unit: OFF_UNIT,
+            cloud_init_once: plan.cloud_init_once,
+            systemd: plan.systemd,
         };
         let own = |mode, text, template| PayloadFile { mode, text, stage: Stage::Gate, hurdle: "delivery", template };
         if let Some(name) = own_unit {
             let unit = template!("delivery/hardtack-firstboot.service");
             let path = format!("{}/{name}", facts.path("systemd-units").map_err(unknown)?);
             files.insert(path, own(0o644, render(plan.templates.of(unit), &holes).map_err(fault)?, unit.name));
+        }
+        if let Some(name) = off_unit {
+            let unit = template!("delivery/hardtack-cloud-init-off.service");
+            let path = format!("{}/{name}", facts.path("systemd-units").map_err(unknown)?);
+            let file = own(0o644, render(plan.templates.of(unit), &holes).map_err(fault)?, unit.name);
+            files.insert(path, PayloadFile { stage: Stage::Apply, ..file });
         }
         // The script carries the digest, so the digest is taken of the script without it.
         let script = template!("delivery/firstboot.sh");
@@ -203,6 +221,7 @@ impl<'a> Payload<'a> {
         proofs.push(sealed(&self.digest));
         proofs.push(files(self));
         proofs.extend(own_files(&self.files));
+        proofs.extend(self.plan.cloud_init_once.then(cloud_init_off));
         proofs.sort_by(|a, b| a.id.cmp(&b.id));
         proofs
     }
@@ -277,6 +296,25 @@ fn proof(what: &str, refs: &[&str], statement: &str, script: &str) -> Proof {
 fn sealed(digest: &str) -> Proof {
     let script = format!("cat {STATE}/sealed 2>&1 && [ \"$(cat {STATE}/sealed)\" = {digest} ]\n");
     proof("sealed", &["R22", "R23"], "the first boot has come to its end with this very bundle", &script)
+}
+
+/// What makes an image of a machine.
+fn seal(payload: &Payload) -> Result<String, String> {
+    #[derive(Serialize)]
+    struct Holes {
+        systemd: bool,
+        own_people: bool,
+    }
+    let plan = payload.plan;
+    let holes = Holes { systemd: plan.systemd, own_people: !plan.accounts.is_empty() };
+    render(plan.templates.of(template!("delivery/seal.sh")), &holes).map_err(|e| e.to_string())
+}
+
+fn cloud_init_off() -> Proof {
+    let stick = "a stick with another seed is not read: cloud-init has not run at this boot";
+    let script = "[ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/status.json ] || { echo 'it has not run'; exit 0; }\n\
+        echo 'it has run'\nexit 1\n";
+    Proof { when: When::AfterReboot, ..proof("cloud-init-off", &["cloud-init(1)"], stick, script) }
 }
 
 fn quoted(text: &str) -> String {

@@ -1,7 +1,7 @@
 //! Packer: a template for HCL2 that stages the bundle in an image, for the first start of whatever is made of it.
 
 use super::bare_metal::{installer, proofs};
-use super::{Delivery, Payload};
+use super::{Delivery, Payload, seal};
 use crate::archive::tree::Tree;
 use crate::plan::proof::Proof;
 use crate::template;
@@ -44,12 +44,12 @@ impl Delivery for Packer {
             (main.as_str(), 0o644, template!("delivery/packer.pkr.hcl")),
             ("plugins.pkr.hcl", 0o644, template!("delivery/plugins.pkr.hcl")),
             ("build", 0o755, template!("delivery/packer-build.sh")),
-            ("seal", 0o755, template!("delivery/seal.sh")),
         ];
         for (file, mode, template) in files {
             let text = render(payload.plan.templates.of(template), &holes).map_err(|e| e.to_string())?;
             tree.insert(&format!("packer/{file}"), mode, text).map_err(|e| e.to_string())?;
         }
+        tree.insert("packer/seal", 0o755, seal(payload)?).map_err(|e| e.to_string())?;
         installer(payload, "packer", tree)
     }
 }

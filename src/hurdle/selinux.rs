@@ -170,7 +170,11 @@ impl Hurdle for Selinux {
                     script("labels", "what is ours, and what lets in, has the labels of the policy", LABELS),
                 ];
                 if facts.version("cloud-init").is_ok() {
-                    let proof = script("cloud-init-runs", "cloud-init runs while it is enforcing", CLOUD_INIT);
+                    let proof = script(
+                        "cloud-init-runs",
+                        "cloud-init runs while it is enforcing, where it has not been switched off",
+                        CLOUD_INIT,
+                    );
                     all.push(Proof { when: When::AfterReboot, ..proof });
                 }
                 all
@@ -190,7 +194,8 @@ const LABELS: &str = "wrong=$(restorecon -n -R -v /etc/passwd /etc/shadow /etc/g
     /etc/selinux /usr/local/lib/hardtack /usr/sbin/sshd /root /home 2>&1)\n\
     [ -z \"$wrong\" ] || { echo \"$wrong\" | tail -n 1; exit 1; }\necho 'as the policy says'\n";
 
-const CLOUD_INIT: &str = "s=$(systemctl is-active cloud-init.target)\necho \"$s\"\n[ \"$s\" = active ]\n";
+const CLOUD_INIT: &str = "[ ! -e /etc/cloud/cloud-init.disabled ] || { echo 'it was switched off'; exit 0; }\n\
+    s=$(systemctl is-active cloud-init.target)\necho \"$s\"\n[ \"$s\" = active ]\n";
 
 // 0xb0 is what QEMU calls itself where it starts a kernel.
 const GONE: &str = "if [ \"$(cat /proc/sys/kernel/bootloader_type)\" = 176 ]; then\n  \

@@ -214,6 +214,8 @@ pub struct Plan {
     pub image: String,
     /// Whether systemd starts it, and not SysV init.
     pub systemd: bool,
+    /// Whether cloud-init is switched off when the first boot has succeeded.
+    pub cloud_init_once: bool,
     /// Packages that must be there.
     pub packages: BTreeSet<String>,
     /// People, by name.
@@ -279,6 +281,7 @@ impl Plan {
             name,
             image: image.to_owned(),
             systemd,
+            cloud_init_once: true,
             packages: BTreeSet::new(),
             accounts: BTreeMap::new(),
             files: BTreeMap::new(),

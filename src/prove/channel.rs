@@ -1,7 +1,8 @@
 //! The root channel of a machine that has none baked in: it comes with the seed, as NoCloud vendor-data.
 //!
 //! The bundle's own files on the seed stay as they are, byte for byte. Vendor-data is read beside them, and a boothook in
-//! it runs at every boot on which cloud-init runs, before any module of the user-data. All of it lies in /run.
+//! it runs at every boot on which cloud-init runs, before any module of the user-data. All of it lies in /run. A bundle may switch
+//! cloud-init off, so before it is started again the machine is given what brings the channel once more, and then is gone.
 use anyhow::{Result, bail};
 
 use super::image::{CHANNEL, Disk, Starts};
@@ -42,18 +43,43 @@ pub fn absent(disk: &Disk) -> String {
 // The script and the unit are those of our own images, but for where the script is: /run takes no programs. The folder is
 // its own, since what the questions leave in theirs is removed.
 fn boothook() -> String {
+    format!(
+        "#cloud-boothook\n#!/bin/sh\n\
+         # The root channel of `hardtack prove`: gone with this boot, and brought again at the next.\n{}",
+        bring()
+    )
+}
+
+fn bring() -> String {
     let place = "/run/hardtack-channel";
     let script = here_document("CHANNEL");
     let unit = here_document("UNIT").replace("/usr/lib/hardtack/", &format!("/bin/sh {place}/"));
     format!(
-        "#cloud-boothook\n#!/bin/sh\n\
-         # The root channel of `hardtack prove`: gone with this boot, and brought again at the next.\n\
+        "[ ! -e {place}/root-channel ] || exit 0\n\
          mkdir -p -m 700 {place} && mkdir -p /run/systemd/system || exit 0\n\
          cat >{place}/root-channel <<'CHANNEL'\n{script}\nCHANNEL\n\
          cat >/run/systemd/system/hardtack-shell.service <<'UNIT'\n{unit}\nUNIT\n\
          modprobe virtio_console 2>/dev/null\n\
          systemctl --no-block start hardtack-shell.service\n"
     )
+}
+
+/// What is run on a machine before it is started again, so that it has a root channel then too; nothing where one is in the image.
+pub fn carry(disk: &Disk) -> Option<String> {
+    if matches!(disk.starts, Starts::Harness { .. }) {
+        return None;
+    }
+    let (units, place) = ("/etc/systemd/system", "/etc/hardtack-channel");
+    let (unit, wants) = (format!("{units}/hardtack-channel.service"), format!("{units}/sysinit.target.wants"));
+    Some(format!(
+        "mkdir -p -m 700 {place} && mkdir -p {wants} || exit\n\
+         cat >{place}/bring <<'BRING'\nrm -rf {place} {unit} {wants}/hardtack-channel.service\n{}BRING\n\
+         cat >{unit} <<'ONCE'\n[Unit]\nDefaultDependencies=no\nAfter=local-fs.target\nBefore=sysinit.target\n\
+         [Service]\nType=oneshot\nExecStart=/bin/sh {place}/bring\nONCE\n\
+         ln -sf {unit} {wants}/hardtack-channel.service\n\
+         ! command -v restorecon >/dev/null || restorecon -R {place} {unit} {wants}\nsync\n",
+        bring()
+    ))
 }
 
 // What stands in the here-document of this name, without its last line end.
@@ -108,5 +134,6 @@ mod tests {
         }
         assert!(text.contains("ExecStart=/bin/sh /run/hardtack-channel/root-channel\n"));
         assert!(!text.contains("/usr/lib/hardtack"), "nothing lies on the disk");
+        assert!(carry(&disk(Starts::Firmware(Firmware::Efi))).is_some_and(|c| c.contains(&bring())));
     }
 }

@@ -120,3 +120,16 @@ sync -f "$state"
 mv "$state/sealed.new" "$state/sealed" || fail "cannot seal"
 sync -f "$state"
 say "sealed: $digest"
+{% if cloud_init_once %}
+{% if systemd %}
+! command -v cloud-init >/dev/null || systemctl --no-block start {{ off_unit }}
+{% else %}
+# Whoever puts a stick into the machine that is called CIDATA is not its owner.
+if [ -d /etc/cloud ]; then
+    : >/etc/cloud/cloud-init.disabled
+    for script in /etc/init.d/cloud-*; do
+        [ ! -e "$script" ] || update-rc.d "${script##*/}" disable >/dev/null
+    done
+fi
+{% endif %}
+{% endif %}

@@ -39,18 +39,9 @@ leave() {
         kept=$(grep -vF "sh $payload/place" /etc/rc.local)
         printf '%s\n' "$kept" >/etc/rc.local
     fi
-{% if cloud_init_off %}
-    # Whoever puts a stick into the machine that is called CIDATA is not its owner.
-    if [ -d /etc/cloud ]; then
-        : >/etc/cloud/cloud-init.disabled
-{% if starter == "scripts" %}
-        for script in /etc/init.d/cloud-*; do
-            [ ! -e "$script" ] || update-rc.d "${script##*/}" disable >/dev/null
-        done
-{% endif %}
-    fi
-{% endif %}
     rm -rf "$payload"
+    # All this was there when the files were written down that nobody should change.
+    ! command -v hardtack-integrity >/dev/null || hardtack-integrity accept
     sync
 }
 

@@ -16,6 +16,29 @@ seal() {
     rm -rf /var/lib/cloud/instances /var/lib/cloud/instance /var/lib/cloud/data /var/lib/cloud/sem /var/log/cloud-init*
     rm -f /etc/netplan/50-cloud-init.yaml /etc/systemd/network/10-cloud-init-* /etc/network/interfaces.d/50-cloud-init
     rm -f /etc/ssh/sshd_config.d/50-cloud-init.conf /etc/sudoers.d/90-cloud-init-users /etc/cloud/cloud-init.disabled
+{% if own_people %}
+    # Else it would make the account that it makes unasked, who may do all, on every machine of this image.
+    [ ! -d /etc/cloud/cloud.cfg.d ] || printf '# Written by hardtack: the people of these machines are there.\nusers: []\n' >/etc/cloud/cloud.cfg.d/99-hardtack.cfg
+{% endif %}
+{% if systemd %}
+    # A machine that has no cloud-init, or has lost it, gets keys of its own all the same.
+    cat >/etc/systemd/system/hardtack-host-keys.service <<'UNIT'
+# Written by hardtack, from templates/delivery/seal.sh.
+[Unit]
+Description=hardtack: host keys of this machine's own
+DefaultDependencies=no
+After=local-fs.target systemd-random-seed.service
+Before=ssh.service sshd.service ssh.socket sshd.socket sshd-vsock.socket sshd-unix-local.socket
+
+[Service]
+Type=oneshot
+ExecStart=/bin/sh -c '[ -n "$(find /etc/ssh -name "ssh_host_*_key" -size +0)" ] || exec ssh-keygen -A'
+
+[Install]
+WantedBy=sysinit.target
+UNIT
+    systemctl --quiet --no-reload enable hardtack-host-keys.service
+{% endif %}
     if [ -n "${1-}" ] && id -u "$1" >/dev/null 2>&1; then userdel -f -r "$1" 2>/dev/null; fi
     rm -f /root/.ssh/authorized_keys /etc/ssh/ssh_host_*
     # Empty and not absent: without it the next start would be a first boot of systemd, which turns on again what was turned off

@@ -5,6 +5,8 @@
 
 mod article;
 mod bare_metal;
+mod golden;
+mod installed;
 mod lists;
 mod logins;
 mod machine;
@@ -27,7 +29,7 @@ use hardtack::plan::{File, Plan, Stage, wire};
 use hardtack::prove::event::Event;
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
-use hardtack::prove::run::{Datasource, Job, Outcome, Pages, prove};
+use hardtack::prove::run::{Datasource, Job, Outcome, Pages, Then, prove};
 use hardtack::prove::shell::{Ask, Keep, printed, script};
 use hardtack::prove::verdict::Verdict;
 use serde_json::Value;
@@ -224,6 +226,7 @@ impl Broken {
             installs: false,
             cut: None,
             warm: None,
+            then: Then::Nothing,
         };
         prove(&job, tell)
     }

@@ -67,7 +67,7 @@ fn whole() -> Value {
             "selinux": { "mode": "enforcing" },
             "rescue": { "people": ["ines"], "from": ["10.20.0.0/16", "2001:db8:20::/48"], "healthy_within": 60, "boot_within": 900 },
         },
-        "accept": ["accounts/sudo-without-password"], "deliver": ["cloud-init", "bare-metal"],
+        "accept": ["accounts/sudo-without-password"], "cloud_init": "once", "deliver": ["cloud-init", "bare-metal"],
     })
 }
 

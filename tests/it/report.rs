@@ -137,6 +137,7 @@ fn whole() -> Outcome {
         control_phases: Vec::new(),
         warm: false,
         console: vec!["hardtack: sealed: d1".to_owned()],
+        identity: Vec::new(),
     }
 }
 
@@ -449,6 +450,7 @@ fn small() -> Outcome {
         control_phases: Vec::new(),
         warm: false,
         console: vec!["hardtack-firewall: only ssh may come in".to_owned()],
+        identity: Vec::new(),
         judged: vec![
             judged(
                 proof("firewall/sweep", &["R9", "CIS 4.1"], "203.0.113.7 reaches 22 and no other", Check::Sweep(sweep)),

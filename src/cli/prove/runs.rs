@@ -8,7 +8,7 @@ use crate::facts::{Facts, ImageName};
 use crate::plan::proof::Proof;
 use crate::plan::wire;
 use crate::prove::image::{Disk, Kind};
-use crate::prove::run::{Datasource, stick};
+use crate::prove::run::{Datasource, nothing_asked, stick};
 use crate::report::{FromText, Report, Source, human};
 use crate::spec;
 use crate::yaml::Spanned;
@@ -153,8 +153,15 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         let disk = on.name(&baked.loaded.facts);
         return Err(Stop::Because(USAGE, format!("{}: {why}, not on {disk}", source.name)));
     }
-    if way == Way::Packer && !matches!(on, Wanted::File(_)) {
-        let why = "by packer an image is made first: `packer/build IMAGE` in the bundle, and then `--image FILE.qcow2`";
+    let made_by = match way {
+        Way::Packer => Some("`packer/build IMAGE` in the bundle, and then `--image FILE.qcow2`"),
+        Way::Golden => {
+            Some("`hardtack bake --golden FILE.qcow2`, which proves it; look again with `--image FILE.qcow2`")
+        }
+        Way::CloudInit | Way::BareMetal => None,
+    };
+    if let Some(by) = made_by.filter(|_| !matches!(on, Wanted::File(_))) {
+        let why = format!("by {} an image is made first: {by}", way.as_str());
         return Err(Stop::Because(USAGE, format!("{}: {why}", source.name)));
     }
     if wish.datasource == Datasource::Ec2 && way != Way::CloudInit {
@@ -171,10 +178,10 @@ fn run<'a>(source: &Source, baked: Baked, on: Wanted<'a>, way: Way, wish: &Wish)
         Way::BareMetal => {
             let archive = format!("{}.tar.gz", baked.loaded.plan.name);
             let packed = file(&format!("bare-metal/{archive}"))?;
-            stick(Some((file("bare-metal/install")?, &archive, packed))).map_err(Stop::bug)?
+            stick(file("bare-metal/install")?, &archive, packed).map_err(Stop::bug)?
         }
         // The disk has it all.
-        Way::Packer => stick(None).map_err(Stop::bug)?,
+        Way::Packer | Way::Golden => nothing_asked("hardtack-clone").map_err(Stop::bug)?,
     };
     if wish.timeline {
         let Some(filter) = &baked.loaded.plan.filter else {

@@ -358,8 +358,22 @@ impl Vm {
         self.command("system_powerdown", json!({})).map(drop)
     }
 
-    /// Pull the plug.
+    /// Writes its disk down as a whole, as qcow2, when it has been switched off.
+    pub fn flatten(&self, to: &Path) -> Result<()> {
+        // By zstd a tenth of the time of zlib, and smaller (shared/qemu.md, 6); QEMU reads it from 5.1 on.
+        Program::new("qemu-img")
+            .args(["convert", "-q", "-O", "qcow2", "-c", "-o", "compression_type=zstd"])
+            .args([self.place.overlay().as_os_str(), to.as_os_str()])
+            .deadline(Duration::from_secs(1800))
+            .output()
+            .map(drop)
+    }
+
+    /// Pull the plug, where it still runs.
     pub fn quit(mut self) -> Result<()> {
+        if self.meter().cpu().is_none() {
+            return Ok(());
+        }
         self.command("quit", json!({}))?;
         // An end that does not come is Drop's business.
         self.running.wait(Duration::from_secs(10)).map(drop)

@@ -6,18 +6,24 @@ use crate::archive::seed;
 use crate::plan::proof::Window;
 use anyhow::{Result, bail};
 
-/// A stick with an installer and its archive, where there is one, for a machine that nobody has asked for anything yet: not
-/// even for the account that cloud-init makes unasked.
+/// A stick with an installer and its archive, for a machine that nobody has asked for anything yet: not even for the account that
+/// cloud-init makes unasked.
 ///
 /// # Errors
 /// What no volume can hold.
-pub fn stick(installer: Option<(&[u8], &str, &[u8])>) -> std::io::Result<Vec<u8>> {
-    let mut files: Vec<(&str, &[u8])> =
-        vec![("meta-data", b"instance-id: hardtack-installs\n"), ("user-data", b"#cloud-config\nusers: []\n")];
-    if let Some((script, name, archive)) = installer {
-        files.extend([("install", script), (name, archive)]);
-    }
-    seed::vfat(&files, 0)
+pub fn stick(script: &[u8], name: &str, archive: &[u8]) -> std::io::Result<Vec<u8>> {
+    let asks: [(&str, &[u8]); 2] =
+        [("meta-data", b"instance-id: hardtack-installs\n"), ("user-data", b"#cloud-config\nusers: []\n")];
+    seed::vfat(&[asks[0], asks[1], ("install", script), (name, archive)], 0)
+}
+
+/// What a machine is given by a cloud that asks it for nothing.
+///
+/// # Errors
+/// What no volume can hold.
+pub fn nothing_asked(instance: &str) -> std::io::Result<Vec<u8>> {
+    let about = format!("instance-id: {instance}\n");
+    seed::vfat(&[("meta-data", about.as_bytes()), ("user-data", b"#cloud-config\n{}\n")], 0)
 }
 
 /// Installs from the stick, for the next start.

@@ -1,7 +1,8 @@
 //! One machine: started, booted, judged, started again, judged again.
 
+use super::install::nothing_asked;
 use super::refresh::Internet;
-use super::{Datasource, Job, Pages, Phase, Seen};
+use super::{Datasource, Job, Pages, Phase, Seen, Then};
 use crate::archive::seed;
 use crate::plan::proof::{Boot, Check, Login, Offers, Proof, Reaction, When, Window};
 use crate::prove::channel;
@@ -69,13 +70,14 @@ pub(super) struct Machine<'a> {
 
 /// Boots one of the two machines, and judges it.
 pub(super) fn machine(job: &Job, which: Which, send: &Sender<Event>) -> Result<Seen> {
-    let control =
-        || seed::vfat(&[("meta-data", b"instance-id: hardtack-control\n"), ("user-data", b"#cloud-config\n{}\n")], 0);
     let seed = match which {
         Which::Bundle => job.seed.to_vec(),
-        Which::Control => control()?,
+        Which::Control => nothing_asked("hardtack-control")?,
     };
-    let done = with_machine(job, &seed, which, send, |machine, scratch| machine.whole(job, scratch));
+    let done = with_machine(job, &seed, which, send, |machine, scratch| {
+        machine.whole(job, scratch)?;
+        machine.then(if which == Which::Bundle { job.then } else { Then::Nothing })
+    });
     let (cpu, trouble) = match &done {
         Ok(seen) => (seen.cpu_seconds, None),
         Err(error) => (0.0, Some(format!("{error:#}"))),
@@ -147,7 +149,8 @@ pub(super) fn with_machine(
     };
     let done = work(&mut machine, scratch.path())
         .with_context(|| format!("the console says last: {}", last_lines(&vm.console())));
-    machine.seen.cpu_seconds = vm.cpu_seconds();
+    // One that has been switched off has none any more.
+    machine.seen.cpu_seconds = machine.seen.cpu_seconds.max(vm.cpu_seconds());
     if which == Which::Bundle {
         machine.lend(job, done.as_ref().err());
     }
@@ -453,6 +456,9 @@ impl Machine<'_> {
     pub(super) fn restart(&mut self, window: Option<&Window>) -> Result<()> {
         self.say("starting again");
         let old = self.guest.boot_id().unwrap_or_default().to_owned();
+        if let Some(carry) = channel::carry(self.disk) {
+            self.run(&carry, SMALL)?;
+        }
         let said = self.vm.console_length();
         let sent = |lan: &Lan| (lan.guest().frames, lan.guest().ipv6_frames);
         self.before = self.lans.iter().map(sent).collect();

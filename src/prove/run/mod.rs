@@ -1,6 +1,7 @@
 //! One run: boots the bundle, and beside it the same image without it; asks, logs in, knocks; judges.
 
 mod cut;
+mod golden;
 pub mod hunt;
 mod install;
 mod machine;
@@ -18,7 +19,8 @@ use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use anyhow::{Result, bail};
 pub use cut::Cut;
-pub use install::stick;
+pub use golden::{Identity, LEFT, Then, shared};
+pub use install::{nothing_asked, stick};
 use machine::machine;
 pub use refresh::Pages;
 use std::path::Path;
@@ -65,6 +67,8 @@ pub struct Job<'a> {
     pub mirrors: Option<&'a Mirrors>,
     /// The cache that snapshots stand in, to go on from one; else the machines are switched on.
     pub warm: Option<&'a Path>,
+    /// What happens to the machine of the bundle when it has been judged.
+    pub then: Then<'a>,
 }
 
 /// A proof and what came of it.
@@ -121,6 +125,8 @@ pub struct Outcome {
     pub warm: bool,
     /// What the bundle has said on its machine's console, each line once.
     pub console: Vec<String>,
+    /// What makes its machine one and no other, where that was asked.
+    pub identity: Identity,
 }
 
 /// A part of a run, and the CPU seconds that the machine spent in it.
@@ -142,6 +148,7 @@ struct Seen {
     phases: Vec<Phase>,
     cpu_seconds: f64,
     console: Vec<String>,
+    identity: Identity,
 }
 
 impl Seen {
@@ -210,7 +217,7 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
     for (at, judged) in judged.iter_mut().enumerate() {
         judged.control = control.as_ref().and_then(|c| c.get(at).cloned());
     }
-    let Seen { pictures, timelines, phases, cpu_seconds, console, .. } = bundle;
+    let Seen { pictures, timelines, phases, cpu_seconds, console, identity, .. } = bundle;
     Ok(Outcome {
         accelerator: job.accelerator.clone(),
         judged,
@@ -221,5 +228,6 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
         control_phases,
         warm: job.warm.is_some(),
         console,
+        identity,
     })
 }

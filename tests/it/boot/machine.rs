@@ -39,6 +39,11 @@ fn empty_seed(directory: &Path) -> Result<PathBuf> {
     Ok(path)
 }
 
+/// What went wrong, and then all that the machine has said: whoever shows less of it shows the beginning.
+pub(super) fn blame<E: std::fmt::Display>(vm: &Vm) -> impl FnOnce(E) -> anyhow::Error + '_ {
+    |error| anyhow::anyhow!("{error:#}\n{}", vm.console())
+}
+
 pub(super) fn text(told: Result<Output, Error>) -> Result<String> {
     let told = told?;
     Ok(String::from_utf8_lossy(&told.stdout).into_owned())
@@ -49,7 +54,7 @@ fn boots(image: &Built) -> Result<()> {
     let directory = tempfile::tempdir()?;
     let vm = Vm::start(&config(image, &empty_seed(directory.path())?)?)?;
     let mut guest = Guest::connect(&vm)?;
-    guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
+    guest.wait_ready(Budget::cpu_seconds(200)).map_err(blame(&vm))?;
     let first = guest.boot_id().unwrap_or_default().to_owned();
     say(&format!("{}: root channel at {:.1} CPU s", image.disk.name, vm.cpu_seconds()));
 
@@ -60,7 +65,7 @@ fn boots(image: &Built) -> Result<()> {
     let done = text(
         guest.run("cloud-init status --wait >/dev/null; cloud-init status --format json", Budget::cpu_seconds(400)),
     )
-    .with_context(|| vm.console())?;
+    .map_err(blame(&vm))?;
     let report: serde_json::Value = serde_json::from_str(&done)?;
     say(&format!("{}: cloud-init done at {:.1} CPU s, {}", image.disk.name, vm.cpu_seconds(), done.replace('\n', " ")));
     assert_eq!(report["status"], "done");
@@ -99,7 +104,7 @@ fn boots(image: &Built) -> Result<()> {
     vm.reset()?;
     let told = guest.run("sleep 1000", Budget::cpu_seconds(200));
     assert!(matches!(told, Err(Error::Restarted)), "{told:?}");
-    guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
+    guest.wait_ready(Budget::cpu_seconds(200)).map_err(blame(&vm))?;
     assert_ne!(guest.boot_id().unwrap_or_default(), first);
     vm.quit()
 }

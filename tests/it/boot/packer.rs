@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::Command;
 
 /// What of a machine of its own an image still has: each by its name. Read without starting it.
-fn left_behind(disk: &Path, folder: &Path) -> Result<Vec<String>> {
+pub(super) fn left_behind(disk: &Path, folder: &Path) -> Result<Vec<String>> {
     // The root file system is the largest partition.
     let script = "qemu-img convert -O raw \"$1\" \"$2/disk.raw\" && at=$(sfdisk -J \"$2/disk.raw\" | python3 -c 'import json, sys
 t = json.load(sys.stdin)[\"partitiontable\"]

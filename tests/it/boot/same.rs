@@ -1,7 +1,7 @@
 //! One spec by every delivery that brings it to a machine of its own: what is effective there is the same.
 
 use super::bare_metal::{BOOT, booted, cut};
-use super::machine::{COMMAND, built, config, text};
+use super::machine::{COMMAND, blame, built, config, text};
 use crate::support::{bake, root};
 use anyhow::{Context, Result};
 use hardtack::archive::tree::Tree;
@@ -62,7 +62,7 @@ fn start(seed: &std::path::Path) -> Result<(Vm, Lan, Guest)> {
     let vm = Vm::start(&config(&built("debian-12")?, seed)?)?;
     let lan = Lan::connect(&vm.wire(0), Network::of(0, Vec::new()))?;
     let mut guest = Guest::connect(&vm)?;
-    guest.wait_ready(BOOT).with_context(|| vm.console())?;
+    guest.wait_ready(BOOT).map_err(blame(&vm))?;
     booted(&vm, &mut guest)?;
     Ok((vm, lan, guest))
 }
@@ -82,7 +82,7 @@ fn by_every_delivery_the_machine_is_the_same() -> Result<()> {
     drop(lan);
 
     let (install, archive) = (file(&tree, "bare-metal/install")?, file(&tree, "bare-metal/db-7.tar.gz")?);
-    std::fs::write(&seed, stick(Some((&install, "db-7.tar.gz", &archive)))?)?;
+    std::fs::write(&seed, stick(&install, "db-7.tar.gz", &archive)?)?;
     let (vm, _lan, mut guest) = start(&seed)?;
     let install = "mkdir -p /run/stick && mount -o ro -L CIDATA /run/stick && sh /run/stick/install --next-boot 2>&1";
     let told = guest.run(install, COMMAND)?;

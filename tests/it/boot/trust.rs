@@ -10,7 +10,7 @@ use hardtack::plan::{Command, Stage};
 use hardtack::prove::image;
 use hardtack::prove::qemu::{Accelerator, Config};
 use hardtack::prove::run::hunt::{Hunt, Tried, hunt};
-use hardtack::prove::run::{Datasource, Job, Outcome};
+use hardtack::prove::run::{Datasource, Job, Outcome, Then};
 use hardtack::prove::shell::Keep;
 use hardtack::prove::verdict::Verdict;
 
@@ -202,6 +202,7 @@ fn a_proof_that_cannot_fail_lowers_the_score() {
         installs: false,
         cut: None,
         warm: None,
+        then: Then::Nothing,
     };
     let made = |s: &hardtack::plan::sabotage::Sabotage| Ok(s.applied(&plan).map(bake));
     let score = hunt(&Hunt { job, plan: &plan, sabotages: &chosen, machines: 1, bake: &made }, &mut |_| {}).unwrap();

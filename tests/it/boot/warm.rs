@@ -1,5 +1,6 @@
 //! Warm starts: what comes out of a snapshot is judged as a cold start is, and two of them are two machines.
 
+use super::machine::blame;
 use super::{cache, control_of, proved_in};
 use crate::support::root;
 use anyhow::{Context, Result};
@@ -58,7 +59,7 @@ fn machine(config: &Config) -> Result<Own> {
     let vm = Vm::start(config)?;
     let up = started.elapsed();
     let mut guest = Guest::connect(&vm)?;
-    guest.wait_ready(Budget::cpu_seconds(200)).with_context(|| vm.console())?;
+    guest.wait_ready(Budget::cpu_seconds(200)).map_err(blame(&vm))?;
     let text = "cat /etc/machine-id /proc/sys/kernel/random/uuid\n\
         ssh-keygen -q -t ed25519 -N '' -f /run/k && cut -d' ' -f2 /run/k.pub\n\
         echo /dev/vd? /sys/class/net/*\ndate +%s\n";

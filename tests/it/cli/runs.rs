@@ -15,7 +15,7 @@ fn all_that_is_wrong_with_all_specs_is_said_before_anything_boots() {
     place.check(&["prove", "bad.yaml", "--image", "debian-12", "--image", "debian-13"], 1, "", BAD_DRAWN);
     let words = "hardtack: there is no image `sid`; known: debian-12, debian-12-selinux, debian-12-sysvinit, debian-13, rocky-9, ubuntu-24.04\n\
         hardtack: there is no image `debian-1`; did you mean `debian-12`?\n\
-        hardtack: there is no delivery `fax`; known: cloud-init bare-metal packer\n";
+        hardtack: there is no delivery `fax`; known: cloud-init bare-metal packer golden\n";
     let wrong = ["prove", "bad.yaml", "--image", "sid", "--image", "debian-1", "--delivery", "fax"];
     place.check(&wrong, 2, "", words);
     // The images of all runs, each once.
