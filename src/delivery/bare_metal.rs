@@ -167,6 +167,16 @@ impl Delivery for BareMetal {
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
+        let holes = holes(payload)?;
+        for template in [
+            template!("delivery/preseed.cfg"),
+            template!("delivery/kickstart.ks"),
+            template!("delivery/autoinstall.yaml"),
+        ] {
+            let name = template.name.trim_start_matches("delivery/");
+            let text = render(payload.plan.templates.of(template), &holes).map_err(|e| e.to_string())?;
+            tree.insert(&format!("bare-metal/{name}"), 0o644, text).map_err(|e| e.to_string())?;
+        }
         installer(payload, "bare-metal", tree)
     }
 }

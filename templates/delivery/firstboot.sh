@@ -45,12 +45,18 @@ stage() {
     done
 }
 
-installed() {
+# Those of these packages that are not installed. Asked for all at once: each question costs a process.
+absent() {
     if command -v dpkg-query >/dev/null; then
         # shellcheck disable=SC2016 # a format of dpkg-query, not of the shell
-        [ "$(dpkg-query -W -f '${db:Status-Status}' "$1" 2>/dev/null)" = installed ]
+        there=" $(dpkg-query -W -f '${Package}:${db:Status-Status} ' "$@" 2>/dev/null)"
+        for package in "$@"; do
+            case $there in *" $package:installed "*) ;; *) printf ' %s' "$package" ;; esac
+        done
     else
-        rpm -q "$1" >/dev/null 2>&1
+        for package in "$@"; do
+            rpm -q "$package" >/dev/null 2>&1 || printf ' %s' "$package"
+        done
     fi
 }
 
@@ -89,9 +95,9 @@ stage gate
 
 # For commands of apply, which may run once before the packages are there.
 export missing=
-{% for package in packages %}
-installed {{ package }} || missing="$missing "{{ package }}
-{% endfor %}
+{% if packages %}
+missing=$(absent{% for package in packages %} {{ package }}{% endfor %})
+{% endif %}
 if [ -n "$missing" ] && [ "$when" = late ]; then
     say "install:$missing"
     # shellcheck disable=SC2086 # names of packages, which hold no blanks
@@ -100,9 +106,9 @@ if [ -n "$missing" ] && [ "$when" = late ]; then
 fi
 
 # Only links: what is started now is started below by name, and a reload for each would cost seconds.
-{% for unit in units %}
-systemctl --quiet --no-reload enable {{ unit }} || fail "enable: "{{ unit }}
-{% endfor %}
+{% if units %}
+systemctl --quiet --no-reload enable{% for unit in units %} {{ unit }}{% endfor +%} || fail "a unit cannot be enabled"
+{% endif %}
 {% for script in scripts %}
 update-rc.d {{ script }} defaults >/dev/null || fail "enable: "{{ script }}
 {% endfor %}

@@ -1,17 +1,11 @@
 # hardtack, templates/services/refuse.sh: what speaks in clear text is not here, and does not come back.
-present=
-# shellcheck disable=SC2043 # one, or several
-for package in{% for package in packages %} {{ package }}{% endfor %}; do
-    if command -v dpkg-query >/dev/null; then
-        # shellcheck disable=SC2016 # a format of dpkg-query, not of the shell
-        case $(dpkg-query -W -f '${db:Status-Status}' $package 2>/dev/null) in
-        '' | not-installed) ;;
-        *) present="$present $package" ;;
-        esac
-    else
-        rpm -q $package >/dev/null 2>&1 && present="$present $package"
-    fi
-done
+set --{% for package in packages %} {{ package }}{% endfor +%}
+if command -v dpkg-query >/dev/null; then
+    # shellcheck disable=SC2016 # a format of dpkg-query, not of the shell
+    present=$(dpkg-query -W -f '${Package} ${db:Status-Status}\n' "$@" 2>/dev/null | awk '$2 != "not-installed" { printf " %s", $1 }')
+else
+    present=$(for package; do rpm -q "$package" >/dev/null 2>&1 && printf ' %s' "$package"; done)
+fi
 if [ -n "$present" ]; then
     echo "services: purges$present"
     if command -v apt-get >/dev/null; then

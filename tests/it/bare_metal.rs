@@ -194,11 +194,47 @@ fn shellcheck_finds_nothing_in_what_is_installed() {
             name => std::fs::read_to_string(root().join(format!("tests/specs/{name}.yaml"))).unwrap(),
         };
         let lines: Vec<&str> = text.lines().filter(|l| !l.starts_with("deliver:")).collect();
-        let (tree, _) = bake(&format!("{}\ndeliver: [bare-metal]\n", lines.join("\n")), None, &|_| {});
+        let (tree, _) = bake(&format!("{}\ndeliver: [bare-metal, golden]\n", lines.join("\n")), None, &|_| {});
         let folder = tempfile::tempdir().unwrap();
         tree.write(&folder.path().join("b"), &|_| false).unwrap();
-        let script = "mkdir x && tar -xzf b/bare-metal/*.tar.gz -C x && shellcheck b/bare-metal/install x/place $(ls x/hardtack-place x/hardtack-late 2>/dev/null) && busybox ash -n b/bare-metal/install";
+        let script = "mkdir x && tar -xzf b/bare-metal/*.tar.gz -C x && shellcheck b/bare-metal/install b/golden/seal x/place $(ls x/hardtack-place x/hardtack-late 2>/dev/null) && busybox ash -n b/bare-metal/install";
         let done = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap();
         assert!(done.status.success(), "{spec}: {}", String::from_utf8_lossy(&done.stdout));
     }
+}
+
+#[test]
+fn what_an_installer_is_told_installs() {
+    let told = [
+        ("preseed.cfg", "d-i preseed/late_command string ", "/cdrom/hardtack", "/target"),
+        ("kickstart.ks", "", "/run/install/repo/hardtack", "/mnt/sysimage"),
+        ("autoinstall.yaml", "    - ", "/cdrom/hardtack", "/target"),
+    ];
+    for (file, before, medium, target) in told {
+        let desk = Desk::new("debian-12");
+        let text = std::fs::read_to_string(desk.at("bundle/bare-metal").join(file)).unwrap();
+        let line = text.lines().find(|line| line.contains("install --root ") && !line.starts_with('#')).unwrap();
+        let command = line.strip_prefix(before).unwrap();
+        let here = desk.at("bundle/bare-metal").display().to_string();
+        let command = command.replace(medium, &here).replace(target, &desk.at("root").display().to_string());
+        let shell =
+            if rustix::process::geteuid().is_root() { vec!["busybox"] } else { vec!["unshare", "-r", "busybox"] };
+        let done = Command::new(shell[0]).args(&shell[1..]).args(["ash", "-c", &command]).output().unwrap();
+        assert!(done.status.success(), "{file}: {}", String::from_utf8_lossy(&done.stderr));
+        assert!(desk.found().iter().any(|path| path.ends_with("payload/place")), "{file}: {:?}", desk.found());
+    }
+    // As each installer reads it.
+    let desk = Desk::new("debian-12");
+    let folder = desk.at("bundle/bare-metal");
+    let checked = Command::new("debconf-set-selections").arg("--checkonly").arg(folder.join("preseed.cfg")).output();
+    assert!(checked.unwrap().status.success());
+    let mut report = hardtack::report::Report::default();
+    let text = std::fs::read_to_string(folder.join("autoinstall.yaml")).unwrap();
+    assert!(hardtack::yaml::parse(&text, &mut report).is_some() && !report.has_errors());
+    let text = std::fs::read_to_string(folder.join("kickstart.ks")).unwrap();
+    let sections: Vec<&str> = text.lines().filter(|line| line.starts_with('%')).collect();
+    assert!(
+        matches!(sections[..], [begin, "%end"] if begin.starts_with("%post --nochroot --erroronfail")),
+        "{sections:?}"
+    );
 }

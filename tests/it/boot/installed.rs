@@ -12,8 +12,9 @@ use hardtack::prove::wire::{Lan, Network};
 use std::io::{BufRead as _, BufReader};
 use std::process::{Command, Stdio};
 
-fn baked(sample: &str) -> Result<(Tree, String)> {
+fn baked(sample: &str, image: &str) -> Result<(Tree, String)> {
     let spec = std::fs::read_to_string(root().join("tests/specs").join(sample))?;
+    let spec = spec.replace("image: debian-12\n", &format!("image: {image}\n"));
     let (tree, _) = bake(&spec.replace("deliver: [cloud-init]", "deliver: [cloud-init, bare-metal]"), None, &|_| {});
     let manifest: serde_json::Value = serde_json::from_slice(&file(&tree, "bundle.json")?)?;
     Ok((tree, manifest["bundle_sha256"].as_str().context("a digest")?.to_owned()))
@@ -40,7 +41,7 @@ const STICK: &str = "mkdir -p /run/stick && mount -o ro -L CIDATA /run/stick && 
 
 #[test]
 fn a_machine_that_runs_is_hardened_at_once() -> Result<()> {
-    let (tree, digest) = baked("other.yaml")?;
+    let (tree, digest) = baked("other.yaml", "debian-12")?;
     let folder = tempfile::tempdir()?;
     let (vm, _lan, mut guest) = start("debian-12", &tree, folder.path())?;
     booted(&vm, &mut guest)?;
@@ -60,7 +61,7 @@ fn a_machine_that_runs_is_hardened_at_once() -> Result<()> {
 
 #[test]
 fn what_rc_local_applies_is_there_when_it_has_run() -> Result<()> {
-    let (tree, digest) = baked("rc-local.yaml")?;
+    let (tree, digest) = baked("rc-local.yaml", "debian-12-sysvinit")?;
     let folder = tempfile::tempdir()?;
     let (vm, _lan, mut guest) = start("debian-12-sysvinit", &tree, folder.path())?;
     let up = "until case $(runlevel) in *[2-5]) ! pgrep -x rc >/dev/null ;; *) false ;; esac; do sleep 1; done\n";
@@ -85,7 +86,7 @@ fn what_rc_local_applies_is_there_when_it_has_run() -> Result<()> {
 
 #[test]
 fn what_is_served_hardens_a_machine_that_boots_by_the_network() -> Result<()> {
-    let (tree, digest) = baked("other.yaml")?;
+    let (tree, digest) = baked("other.yaml", "debian-12")?;
     let folder = tempfile::tempdir()?;
     tree.write(&folder.path().join("db-7"), &|_| false)?;
     let mut serve = Command::new(assert_cmd::cargo::cargo_bin!("hardtack"))
