@@ -79,9 +79,9 @@ impl Making<'_> {
 }
 
 // The machines are started as often as they would be anyway: the base once for the bundle, each clone once. What is to be seen after
-// a reboot is seen on the clones, for which the base was the boot before; only whether they read a stick is not.
+// a reboot is seen on the clones, for which the base was the boot before.
 fn proofs(all: &[Proof], clone: bool) -> Vec<Proof> {
-    let kept = all.iter().filter(|p| p.when == When::EveryBoot || (clone && p.id != "delivery/cloud-init-off"));
+    let kept = all.iter().filter(|p| p.when == When::EveryBoot || clone);
     kept.map(|p| Proof { when: When::EveryBoot, ..p.clone() }).collect()
 }
 
@@ -267,11 +267,7 @@ mod tests {
             when,
             ..Proof::new("delivery", what, &[], "", crate::plan::proof::Check::Script { script: String::new() })
         };
-        let all = [
-            proof("sealed", When::EveryBoot),
-            proof("cloud-init-off", When::AfterReboot),
-            proof("later", When::AfterReboot),
-        ];
+        let all = [proof("sealed", When::EveryBoot), proof("later", When::AfterReboot)];
         let ids = |clone| proofs(&all, clone).into_iter().map(|p| p.id).collect::<Vec<_>>();
         assert_eq!(ids(false), ["delivery/sealed"]);
         assert_eq!(ids(true), ["delivery/sealed", "delivery/later"]);

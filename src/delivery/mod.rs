@@ -11,7 +11,7 @@ pub mod packer;
 use crate::archive::digest::sha256_hex;
 use crate::archive::tree::Tree;
 use crate::facts::{Facts, Unknown};
-use crate::plan::proof::{Check, Proof, Sudo, When};
+use crate::plan::proof::{Check, Proof, Sudo};
 use crate::plan::{LIB, STATE, Sealed, Stage};
 use crate::report::{Fault, FromText, shown};
 use crate::template;
@@ -311,10 +311,15 @@ fn seal(payload: &Payload) -> Result<String, String> {
 }
 
 fn cloud_init_off() -> Proof {
-    let stick = "a stick with another seed is not read: cloud-init has not run at this boot";
-    let script = "[ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/status.json ] || { echo 'it has not run'; exit 0; }\n\
+    let stick = "a stick with another seed is not read: cloud-init does not run again, and has not in a boot since";
+    // A boot that began when it had been switched off; the one that switched it off has had it.
+    let script = "off=/etc/cloud/cloud-init.disabled\n\
+        [ -d /etc/cloud ] || { echo 'there is none'; exit 0; }\n\
+        [ -e $off ] || { echo 'it would run again'; exit 1; }\n\
+        [ \"$(stat -c %Y $off)\" -lt \"$(sed -n 's/^btime //p' /proc/stat)\" ] || { echo 'off from the next boot on'; exit 0; }\n\
+        [ -e /run/cloud-init/result.json ] || [ -e /run/cloud-init/status.json ] || { echo 'it has not run'; exit 0; }\n\
         echo 'it has run'\nexit 1\n";
-    Proof { when: When::AfterReboot, ..proof("cloud-init-off", &["cloud-init(1)"], stick, script) }
+    proof("cloud-init-off", &["cloud-init(1)"], stick, script)
 }
 
 fn quoted(text: &str) -> String {
