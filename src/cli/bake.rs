@@ -2,7 +2,7 @@
 
 use super::load::{self, Loaded};
 use super::sign::{SIGNATURE, SUMS, sign};
-use super::{BAD, Stop, USAGE, WELL, environment, golden, new, templates, terminal};
+use super::{BAD, Stop, USAGE, WELL, environment, golden, new, prove, templates, terminal};
 use crate::archive::tree::{Tree, WriteError};
 use crate::delivery::cloud::Cloud;
 use crate::delivery::{self, Payload, Way};
@@ -33,6 +33,10 @@ pub(super) struct Args {
     /// proves it, seals it, and proves two machines of it; FILE.qcow2, FILE.raw, FILE.vmdk or FILE.vhdx
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "sign", "cloud"])]
     golden: Option<PathBuf>,
+    /// With --golden, lead the machines to the packages of this mirror (URI, or URI,SECURITY-URI), whatever they call the archive [default
+    /// where no URI is given: the machine's own package configuration; else they find none]
+    #[arg(long, value_name = "URI", num_args = 0..=1, require_equals = true, default_missing_value = "", requires = "golden")]
+    mirror: Option<String>,
     #[command(flatten)]
     templates: templates::Templates,
 }
@@ -97,7 +101,8 @@ pub(super) fn is_bundle(dir: &Path) -> bool {
 pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     templates::read(&args.templates)?;
     if let Some(file) = &args.golden {
-        return golden::run(args.spec.as_deref(), args.image.as_deref(), file);
+        let mirrors = prove::mirrors(args.mirror.as_deref())?;
+        return golden::run(args.spec.as_deref(), args.image.as_deref(), mirrors.as_ref(), file);
     }
     let cloud: Option<&Cloud> = match &args.cloud {
         None => None,

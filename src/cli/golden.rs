@@ -7,7 +7,7 @@ use crate::delivery::Way;
 use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use crate::prove::event::Event;
-use crate::prove::image::{Disk, Kind};
+use crate::prove::image::{Disk, Kind, Mirrors};
 use crate::prove::matrix::{Room, side_by_side};
 use crate::prove::process::{self, Program};
 use crate::prove::qemu::{Accelerator, Config};
@@ -52,6 +52,7 @@ fn baked(spec: Option<&Path>, on: Wanted<'_>) -> Result<Baked, Stop> {
 /// What every machine of this making has in common.
 struct Making<'a> {
     start: &'a Start,
+    mirrors: Option<&'a Mirrors>,
     accelerator: Accelerator,
     proofs: Vec<Proof>,
 }
@@ -71,7 +72,7 @@ impl Making<'_> {
             keep: Keep::Never,
             datasource: Datasource::NoCloud,
             pages: &baked.loaded.plan.pages,
-            mirrors: None,
+            mirrors: self.mirrors,
             warm: None,
             then,
         }
@@ -95,7 +96,7 @@ fn file<'b>(baked: &'b Baked, path: &str) -> Result<&'b [u8], Stop> {
 }
 
 /// Makes it. The image is there when two machines of it were proved, and not before.
-pub(super) fn run(spec: Option<&Path>, image: Option<&str>, to: &Path) -> Result<u8, Stop> {
+pub(super) fn run(spec: Option<&Path>, image: Option<&str>, mirrors: Option<&Mirrors>, to: &Path) -> Result<u8, Stop> {
     let ending = to.extension().and_then(|e| e.to_str()).unwrap_or_default();
     let Some((_, format)) = FORMATS.iter().find(|(known, _)| *known == ending) else {
         let known: Vec<_> = FORMATS.iter().map(|(known, _)| format!("FILE.{known}")).collect();
@@ -142,7 +143,7 @@ pub(super) fn run(spec: Option<&Path>, image: Option<&str>, to: &Path) -> Result
     let packed = file(&baked, &format!("golden/{archive}"))?;
     let seed = stick(file(&baked, "golden/install")?, &archive, packed).map_err(Stop::bug)?;
     let seal = String::from_utf8_lossy(file(&baked, "golden/seal")?);
-    let mut making = Making { start: &start, accelerator, proofs: proofs(&baked.proofs, false) };
+    let mut making = Making { start: &start, mirrors, accelerator, proofs: proofs(&baked.proofs, false) };
     let job = making.job(&base, &seed, true, Then::Golden { seal: &seal, to: &whole }, &baked);
     let drawn = Human::new(&making.proofs, terminal::color_err(), terminal::watched());
     let outcome = prove(&job, &mut |event| match event {

@@ -150,11 +150,7 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     let Some(first) = ready.first() else { return Err(Stop::bug("there is nothing to run")) };
     let trial = Config::new(first.disk, &first.start, Accelerator::Kvm);
     let accelerator = Accelerator::find(&trial, &cache).map_err(|e| Stop::world(format!("{e:#}")))?;
-    let mirrors = match args.mirror.as_deref() {
-        None => None,
-        Some("") => Some(Mirrors::of_this_host().map_err(|e| Stop::world(format!("{e:#}")))?),
-        Some(text) => Some(Mirrors::given(text).map_err(|e| Stop::Because(USAGE, format!("{e:#}")))?),
-    };
+    let mirrors = mirrors(args.mirror.as_deref())?;
     let on = On { accelerator: &accelerator, cache: &cache, mirrors: mirrors.as_ref() };
     if let Some(only) = &args.sabotage {
         if let Some(other) = runs.iter().find(|run| run.way != Way::CloudInit) {
@@ -173,6 +169,15 @@ pub(super) fn run(args: &Args) -> Result<u8, Stop> {
     }
     written?;
     Ok(worst(came.iter().map(|(came, _)| code(came.as_ref().map(Outcome::counts)))))
+}
+
+/// Where machines find packages: this host's own configuration where no URI is given.
+pub(super) fn mirrors(given: Option<&str>) -> Result<Option<Mirrors>, Stop> {
+    match given {
+        None => Ok(None),
+        Some("") => Mirrors::of_this_host().map(Some).map_err(|e| Stop::world(format!("{e:#}"))),
+        Some(text) => Mirrors::given(text).map(Some).map_err(|e| Stop::Because(USAGE, format!("{e:#}"))),
+    }
 }
 
 // A hunt has several machines of its own, so one follows the other.

@@ -72,14 +72,30 @@ install_packages() {
     fi
 }
 
+# What is left to do when it has succeeded, now or before a power cut.
+ended() {
+{% if cloud_init_once and systemd %}
+    ! command -v cloud-init >/dev/null || systemctl --no-block start {{ off_unit }}
+{% elif cloud_init_once %}
+    # Whoever puts a stick into the machine that is called CIDATA is not its owner.
+    if [ -d /etc/cloud ] && [ ! -e /etc/cloud/cloud-init.disabled ]; then
+        for script in /etc/init.d/cloud-*; do
+            [ ! -e "$script" ] || update-rc.d "${script##*/}" disable >/dev/null
+        done
+        : >/etc/cloud/cloud-init.disabled
+    fi
+{% endif %}
+    exit 0
+}
+
 mkdir -p "$state" /run/hardtack || fail "cannot write to $state"
-sealed && exit 0
+sealed && ended
 # Whoever may read a file may lock it, and so hold up the first boot.
 umask 077
 exec 9>/run/hardtack/firstboot.lock
 umask 022
 flock 9
-sealed && exit 0
+sealed && ended
 # Somebody has to mend the machine first: what is applied now could shut out those who are let in for that.
 [ ! -e "$state/rescued" ] || fail "the dead-man's switch has fired: $(cat "$state/rescued")"
 
@@ -126,16 +142,4 @@ sync -f "$state"
 mv "$state/sealed.new" "$state/sealed" || fail "cannot seal"
 sync -f "$state"
 say "sealed: $digest"
-{% if cloud_init_once %}
-{% if systemd %}
-! command -v cloud-init >/dev/null || systemctl --no-block start {{ off_unit }}
-{% else %}
-# Whoever puts a stick into the machine that is called CIDATA is not its owner.
-if [ -d /etc/cloud ]; then
-    : >/etc/cloud/cloud-init.disabled
-    for script in /etc/init.d/cloud-*; do
-        [ ! -e "$script" ] || update-rc.d "${script##*/}" disable >/dev/null
-    done
-fi
-{% endif %}
-{% endif %}
+ended

@@ -60,6 +60,7 @@ fn a_machine_that_runs_is_hardened_at_once() -> Result<()> {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn what_rc_local_applies_is_there_when_it_has_run() -> Result<()> {
     let (tree, digest) = baked("rc-local.yaml", "debian-12-sysvinit")?;
     let folder = tempfile::tempdir()?;
