@@ -45,6 +45,7 @@ stage() {
     done
 }
 
+{% if packages %}
 # Those of these packages that are not installed. Asked for all at once: each question costs a process.
 absent() {
     if command -v dpkg-query >/dev/null; then
@@ -59,6 +60,7 @@ absent() {
         done
     fi
 }
+{% endif %}
 
 install_packages() {
     if command -v apt-get >/dev/null; then
