@@ -409,6 +409,11 @@ impl Machine<'_> {
     }
 
     fn judge_window(&mut self, boot: Boot, proofs: &[Proof], judged: &mut [Option<Judgement>]) -> Result<()> {
+        // A boot without cloud-init is over before all ports can have been asked; what is up goes on being watched until they were.
+        let mut deadline = SMALL.start(self.meter());
+        while !self.lans.iter().all(Lan::has_asked_all) && deadline.check().is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
         let cards = self.names.iter().zip(&self.lans);
         let seen = |(name, lan): (&Option<String>, &Lan)| {
             Some(window::Seen { interface: name.clone(), watched: lan.watched()? })

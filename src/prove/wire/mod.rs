@@ -247,6 +247,11 @@ impl Lan {
         self.shared.wake();
     }
 
+    /// Whether a watch, if there is one, has knocked at every port once.
+    pub fn has_asked_all(&self) -> bool {
+        self.shared.lock().watch.as_ref().is_none_or(watch::Watch::has_turned)
+    }
+
     /// Ends a watch, and says what answered and when; none if there was no watch.
     pub fn watched(&self) -> Option<Watched> {
         self.shared.lock().watch.take().map(watch::Watch::done)

@@ -109,6 +109,11 @@ impl Watch {
         }
     }
 
+    /// Whether all the others have been asked once.
+    pub(super) fn has_turned(&self) -> bool {
+        self.turned >= self.asked.others.len()
+    }
+
     pub(super) fn done(self) -> Watched {
         let count = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
         let others = self.asked.others.len();
