@@ -8,13 +8,12 @@ use crate::facts::Start;
 use crate::plan::proof::{Proof, When};
 use crate::prove::event::Event;
 use crate::prove::image::{Disk, Kind, Mirrors};
-use crate::prove::matrix::{Room, side_by_side};
+use crate::prove::matrix::side_by_side;
 use crate::prove::process::{self, Program};
 use crate::prove::qemu::{Accelerator, Config};
 use crate::prove::reporter::human::Human;
 use crate::prove::run::{Datasource, Job, Outcome, Then, nothing_asked, prove, shared, stick};
 use crate::prove::shell::Keep;
-use crate::prove::verdict::Verdict;
 use crate::report::{Report, human};
 use crate::spec;
 use crate::yaml::Spanned;
@@ -87,7 +86,7 @@ fn proofs(all: &[Proof], clone: bool) -> Vec<Proof> {
 }
 
 fn not_proved(outcome: &Outcome) -> bool {
-    outcome.judged.iter().any(|j| j.counts().verdict != Verdict::Holds) || outcome.judged.is_empty()
+    !matches!(outcome.counts(), (1.., 0, 0))
 }
 
 fn file<'b>(baked: &'b Baked, path: &str) -> Result<&'b [u8], Stop> {
@@ -187,14 +186,13 @@ fn clones(making: &Making, disk: &Disk, baked: &Baked) -> Result<bool, Stop> {
     let [Ok(one), Ok(two)] = seeds else { return Err(Stop::bug("no seed for a clone")) };
     let these = [(names[0], one), (names[1], two)];
     let humans = names.map(|name| Human::new(&making.proofs, terminal::color_err(), terminal::watched()).of_run(name));
-    let jobs = Room::here().jobs(1, making.start.memory_mib, &making.accelerator).max(2);
     let mut came: [Option<Result<Outcome, String>>; 2] = [None, None];
     let each = |(_, seed): &(&str, Vec<u8>), say: &dyn Fn(News)| {
         let job = making.job(disk, seed, false, Then::Identity, baked);
         let outcome = prove(&job, &mut |event| say(News::Happens(event))).map_err(|e| format!("{e:#}"));
         say(News::Over(Box::new(outcome)));
     };
-    side_by_side(&these, jobs, &each, &mut |at, news| match news {
+    side_by_side(&these, these.len(), &each, &mut |at, news| match news {
         News::Happens(event @ Event::Progress { .. }) => terminal::err(&humans[at].event(&event)),
         News::Happens(_) => {}
         News::Over(outcome) => {
