@@ -302,11 +302,12 @@ fn sealed(digest: &str) -> Proof {
 fn seal(payload: &Payload) -> Result<String, String> {
     #[derive(Serialize)]
     struct Holes {
+        state: &'static str,
         systemd: bool,
         own_people: bool,
     }
     let plan = payload.plan;
-    let holes = Holes { systemd: plan.systemd, own_people: !plan.accounts.is_empty() };
+    let holes = Holes { state: STATE, systemd: plan.systemd, own_people: !plan.accounts.is_empty() };
     render(plan.templates.of(template!("delivery/seal.sh")), &holes).map_err(|e| e.to_string())
 }
 

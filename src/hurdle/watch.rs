@@ -199,6 +199,10 @@ impl Hurdle for Watch {
             plan.draw("watch", apply, &holes.config, 0o600, template!("watch/aide.conf"), &holes)?;
             plan.draw("watch", apply, INTEGRITY, 0o700, template!("watch/integrity.sh"), &holes)?;
             self.timer(units, plan, &mut holes, "hardtack-integrity", INTEGRITY)?;
+            let again = "hardtack-integrity-again.service";
+            let drawn = template!("watch/hardtack-integrity-again.service");
+            plan.draw("watch", apply, &format!("{units}/{again}"), 0o644, drawn, &holes)?;
+            plan.units.insert(again.to_owned());
         }
         if *self.verify {
             plan.verify = true;

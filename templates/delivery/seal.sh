@@ -39,6 +39,8 @@ WantedBy=sysinit.target
 UNIT
     systemctl --quiet --no-reload enable hardtack-host-keys.service
 {% endif %}
+    # What this machine's files were is no word on those of others: each says so itself, once, at the end of its first boot.
+    [ ! -e {{ state }}/aide.db ] || mv -f {{ state }}/aide.db {{ state }}/aide.again
     if [ -n "${1-}" ] && id -u "$1" >/dev/null 2>&1; then userdel -f -r "$1" 2>/dev/null; fi
     rm -f /root/.ssh/authorized_keys /etc/ssh/ssh_host_*
     # Empty and not absent: without it the next start would be a first boot of systemd, which turns on again what was turned off
