@@ -139,6 +139,7 @@ pub fn plan(
         true => Some(BootLoader::Grubby),
         false => facts.path("grub-d").ok().map(|folder| BootLoader::Grub(folder.to_owned())),
     };
+    plan.by_cloud_init = spec.deliver.iter().any(|way| way.value == Way::CloudInit);
     plan.room = spec.deliver.iter().map(|way| way.value.delivery().room()).min().unwrap_or(usize::MAX);
     for file in spec.hurdles.each().iter().flat_map(|(_, hurdle)| hurdle.inputs()) {
         match inputs(file.as_str()) {

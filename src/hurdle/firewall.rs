@@ -464,7 +464,7 @@ impl Hurdle for Firewall {
     }
 
     fn settle(&self, facts: &Facts, plan: &mut Plan, report: &mut Report) {
-        start::lint(self.start.as_ref(), facts, plan.here, report);
+        start::lint(self.start.as_ref(), facts, plan, report);
     }
 
     fn proofs(&self, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>, Unknown> {

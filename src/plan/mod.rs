@@ -262,6 +262,8 @@ pub struct Plan {
     pub inputs: BTreeMap<String, Arc<[u8]>>,
     /// How many bytes of lists every way to the machine can carry.
     pub room: usize,
+    /// Whether cloud-init is one of the ways to the machine.
+    pub by_cloud_init: bool,
     /// The person's own templates.
     pub templates: Arc<Own>,
     /// What must be seen.
@@ -306,6 +308,7 @@ impl Plan {
             pages: BTreeMap::new(),
             inputs: BTreeMap::new(),
             room: usize::MAX,
+            by_cloud_init: true,
             templates: Arc::default(),
             proofs: Vec::new(),
             here: None,

@@ -125,7 +125,16 @@ fi
 
 # Only links: what is started now is started below by name, and a reload for each would cost seconds.
 {% if units %}
-systemctl --quiet --no-reload enable{% for unit in units %} {{ unit }}{% endfor +%} || fail "a unit cannot be enabled"
+# Those that are not enabled yet: where a unit has a script of SysV beside it, to enable it once more costs a second.
+off=
+# shellcheck disable=SC2046 # a word for each
+set -- $(systemctl is-enabled{% for unit in units %} {{ unit }}{% endfor +%} 2>/dev/null)
+for unit in{% for unit in units %} {{ unit }}{% endfor +%}; do
+    [ "${1-}" = enabled ] || off="$off $unit"
+    [ $# = 0 ] || shift
+done
+# shellcheck disable=SC2086 # names of units, which hold no blanks
+[ -z "$off" ] || systemctl --quiet --no-reload enable $off || fail "a unit cannot be enabled"
 {% endif %}
 {% for script in scripts %}
 update-rc.d {{ script }} defaults >/dev/null || fail "enable: "{{ script }}

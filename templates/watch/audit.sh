@@ -1,6 +1,7 @@
 # hardtack, templates/watch/audit.sh: what happens is written down from now on, and until the next boot nobody changes that.
 [ -z "${missing-}" ] || exit 0
-systemctl --quiet enable auditd.service || exit 1
+# A package enables it, and to do so again costs seconds.
+systemctl --quiet is-enabled auditd.service || systemctl --quiet --no-reload enable auditd.service || exit 1
 systemctl --quiet is-active auditd.service || systemctl start auditd.service || exit 1
 # Rules that are locked already are those of this bundle, or wait for the next boot.
 auditctl -s | grep -q '^enabled 2' && exit 0

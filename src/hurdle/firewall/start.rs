@@ -5,7 +5,7 @@ use crate::facts::{Facts, Unknown};
 use crate::hurdle::Trouble;
 use crate::plan::proof::{Boot, Check, Proof, When};
 use crate::plan::{LIB, Plan, Stage, Syntax};
-use crate::report::{Lint, Report, Severity, Span};
+use crate::report::{Lint, Report, Severity};
 use crate::yaml::Spanned;
 use crate::{choice, template};
 use serde::Serialize;
@@ -41,9 +41,9 @@ pub(super) const LATE: Lint = Lint {
 pub(super) const GATE_LATE: Lint = Lint {
     code: "firewall/gate-late",
     severity: Severity::Warning,
-    finds: "a firewall for an image without systemd",
+    finds: "a firewall that cloud-init brings to an image without systemd",
     why: "cloud-init is a script there that comes after the network: until it runs in the first boot, the machine is as the image has it",
-    instead: "let the first boot be where nobody else is, or take an image with systemd; `prove --timeline` measures how long",
+    instead: "let the first boot be where nobody else is, install it (`bare-metal`), or take an image with systemd; `prove --timeline` measures how long",
     refs: &["R22", "R23"],
 };
 
@@ -90,9 +90,9 @@ impl Start {
 }
 
 /// What is said of a way that is not gone, or late.
-pub(super) fn lint(wanted: Option<&Spanned<Start>>, facts: &Facts, here: Option<Span>, report: &mut Report) {
+pub(super) fn lint(wanted: Option<&Spanned<Start>>, facts: &Facts, plan: &Plan, report: &mut Report) {
     let start = Start::of(wanted, facts);
-    let span = wanted.and_then(|w| w.span).or(here);
+    let span = wanted.and_then(|w| w.span).or(plan.here);
     if !start.is_run(facts) {
         let init = if facts.systemd() { "systemd" } else { "SysV init" };
         let what = match start {
@@ -104,8 +104,9 @@ pub(super) fn lint(wanted: Option<&Spanned<Start>>, facts: &Facts, here: Option<
     } else if start.comes_late(facts) {
         report.push(LATE.at(span, "the rules are loaded after the network is up"));
     }
-    if !facts.systemd() {
-        report.push(GATE_LATE.at(here, "at the first boot, the gate stands only when the network is up"));
+    // What is installed has a script of its own, before the network's.
+    if !facts.systemd() && plan.by_cloud_init {
+        report.push(GATE_LATE.at(plan.here, "at the first boot, the gate stands only when the network is up"));
     }
 }
 

@@ -68,7 +68,11 @@ pub(super) fn accounts(plan: &Plan, all: &mut Vec<Sabotage>) {
         );
     }
     if !plan.accounts.is_empty() {
-        let twin = ("useradd -o -u 0 -M -N -g 0 toor", "sed -i '/^toor:/d' /etc/passwd /etc/shadow");
+        // To useradd 0 is nobody's number, and whoever has none gets further ones.
+        let twin = (
+            "useradd -o -u 0 -M -N -g 0 toor",
+            "for f in passwd shadow subuid subgid; do [ ! -e /etc/$f ] || sed -i '/^toor:/d' /etc/$f; done",
+        );
         add(
             "root's twin".into(),
             "an account toor is root as well".into(),
