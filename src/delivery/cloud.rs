@@ -1,6 +1,7 @@
 //! What each cloud takes as user-data, and how a bundle is fitted to it.
 
-use super::{Payload, cloud_init::CloudInit};
+use super::Payload;
+use super::cloud_init::{CloudInit, Form};
 use crate::archive::tar_gz::gzip;
 use crate::report::{Fault, FromText, did_you_mean, shown};
 use base64::Engine as _;
@@ -156,40 +157,52 @@ impl Cloud {
         self.limit.is_none_or(|limit| counted <= limit)
     }
 
-    /// What is given to it: the user-data as it is; else packed, where it takes that; else the address at which the person says that it
-    /// will lie (`include`). Or what does not fit, with the largest parts.
+    /// What is counted of user-data that is packed by gzip, what is given then, and how that is said; none where it must be text.
+    fn packed(&self, text: &str) -> Result<Option<(Vec<u8>, usize, String)>, String> {
+        let packed = gzip(text.as_bytes()).map_err(|e| e.to_string())?;
+        let (given, counted, how) = match self.packed {
+            Packed::Refused => return Ok(None),
+            Packed::Bytes => (packed.clone(), packed.len(), "packed by gzip"),
+            Packed::CountedInBase64 => (packed.clone(), self.counts(packed.len()), "packed by gzip"),
+            Packed::Base64 => {
+                let text = STANDARD.encode(&packed).into_bytes();
+                (text.clone(), text.len(), "packed by gzip, in base64,")
+            }
+        };
+        Ok(Some((given, counted, format!("{how} to {}", number(counted)))))
+    }
+
+    /// What is given to it: the user-data as it is; else packed, where it takes that; else compact, where that is less; else the address at
+    /// which the person says that it will lie (`include`). Or what does not fit, with the largest parts.
     ///
     /// # Errors
     /// What a person is told.
     pub fn fit(&self, payload: &Payload, include: Option<&str>) -> Result<Fitted, String> {
-        let whole = CloudInit::user_data(payload)?;
+        let whole = CloudInit::user_data(payload, Form::Readable)?;
         let fitted =
             |data: Vec<u8>, said: String| Fitted { path: format!("cloud-init/user-data.{}", self.name), data, said };
         let limit = self.limit.map_or_else(|| "any number of".to_owned(), number);
         let plain = self.counts(whole.len());
         let doubt = if self.confirmed { "" } else { ", as far as anybody here knows" };
-        let takes =
+        let mut said =
             format!("{} takes {limit} bytes{doubt}; as it is the user-data comes to {}", self.title, number(plain));
         if self.takes(plain) {
-            return Ok(fitted(whole.into_bytes(), takes));
+            return Ok(fitted(whole.into_bytes(), said));
         }
-        let packed = gzip(whole.as_bytes()).map_err(|e| e.to_string())?;
-        let (given, counted) = match self.packed {
-            Packed::Bytes => (packed.clone(), packed.len()),
-            Packed::CountedInBase64 => (packed.clone(), self.counts(packed.len())),
-            Packed::Base64 => {
-                let text = STANDARD.encode(&packed).into_bytes();
-                (text.clone(), text.len())
+        match self.packed(&whole)? {
+            None => said.push_str(", packed it is not taken"),
+            Some((given, counted, how)) => {
+                said.push_str(&format!(", {how}"));
+                if self.takes(counted) {
+                    return Ok(fitted(given, said));
+                }
             }
-            Packed::Refused => (Vec::new(), usize::MAX),
-        };
-        let then = match self.packed {
-            Packed::Refused => "packed it is not taken".to_owned(),
-            Packed::Base64 => format!("packed by gzip, in base64, to {}", number(counted)),
-            _ => format!("packed by gzip to {}", number(counted)),
-        };
+        }
+        let compact = CloudInit::user_data(payload, Form::Compact)?;
+        let counted = self.counts(compact.len());
+        said.push_str(&format!(", compact, with its files packed, to {}", number(counted)));
         if self.takes(counted) {
-            return Ok(fitted(given, format!("{takes}, {then}")));
+            return Ok(fitted(compact.into_bytes(), said));
         }
         let costs = costs(payload)?;
         let shares: Vec<String> = costs.iter().map(|(who, bytes)| format!("{who} {}", number(*bytes))).collect();
@@ -197,12 +210,12 @@ impl Cloud {
         if let Some(url) = include {
             let text = format!("#include\n{url}\n");
             let said = format!(
-                "{takes}, {then}: it reads {url} instead, where cloud-init/user-data must lie, for this machine alone; {costs}"
+                "{said}: it reads {url} instead, where cloud-init/user-data must lie, for this machine alone; {costs}"
             );
             return Ok(fitted(text.into_bytes(), said));
         }
         Err(format!(
-            "{takes}, {then}\n{costs}\nleave out what is large, or say with `--include URL` where the machine finds cloud-init/user-data, or \
+            "{said}\n{costs}\nleave out what is large, or say with `--include URL` where the machine finds cloud-init/user-data, or \
              attach seed.img"
         ))
     }

@@ -2,12 +2,27 @@
 
 use super::{BOOTCMD, Delivery, FIRSTBOOT_UNIT, Payload, proof, sudo_rule};
 use crate::archive::seed;
+use crate::archive::tar_gz::tar_gz;
 use crate::archive::tree::Tree;
 use crate::plan::proof::Proof;
 use crate::plan::{Account, LIB, STATE, Stage};
 use crate::template::render;
 use crate::yaml::emit;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::Serialize;
+
+/// How the files stand in user-data.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Each as it is.
+    Readable,
+    /// All of them packed: a third of the bytes, where a cloud takes text alone.
+    Compact,
+}
+
+/// Characters of a line of base64.
+const LINE: usize = 120;
 
 /// Delivers by cloud-init, 22.4 to 26.x.
 pub struct CloudInit;
@@ -23,6 +38,7 @@ struct UserData<'a> {
     bootcmd: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     users: Vec<User<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     write_files: Vec<WriteFile<'a>>,
     runcmd: Vec<Vec<String>>,
 }
@@ -91,12 +107,25 @@ fn end_of(text: &str) -> String {
         .unwrap_or_default()
 }
 
+/// All files of the payload, in lines of base64.
+fn packed(payload: &Payload) -> Result<String, String> {
+    let mut tree = Tree::new();
+    for (path, file) in &payload.files {
+        let inside = path.trim_start_matches('/');
+        tree.insert(inside, file.mode, file.text.clone().into_bytes()).map_err(|e| e.to_string())?;
+    }
+    let text = STANDARD.encode(tar_gz(&tree, payload.epoch).map_err(|e| e.to_string())?);
+    let lines: Vec<&str> = (0..text.len()).step_by(LINE).filter_map(|at| text.get(at..text.len().min(at + LINE))).collect();
+    Ok(lines.join("\n"))
+}
+
 impl CloudInit {
-    /// The user-data, as a reader would have it.
-    pub(super) fn user_data(payload: &Payload) -> Result<String, String> {
+    /// The user-data: as a reader would have it, or compact, with all files packed.
+    pub(super) fn user_data(payload: &Payload, form: Form) -> Result<String, String> {
         #[derive(Serialize)]
         struct Holes<'a> {
             files: Vec<GateFile<'a>>,
+            packed: Option<String>,
             commands: Vec<&'a str>,
             digest: &'a str,
             lib: &'static str,
@@ -108,8 +137,10 @@ impl CloudInit {
         let gate: Vec<_> = payload.files.iter().filter(|(_, f)| f.stage == Stage::Gate).collect();
         let prefix = format!("{LIB}/gate.d/");
         let holes = Holes {
+            packed: (form == Form::Compact).then(|| packed(payload)).transpose()?,
             files: gate
                 .iter()
+                .filter(|_| form == Form::Readable)
                 .map(|(path, f)| GateFile {
                     path,
                     parent: path.rsplit_once('/').map_or("/", |(parent, _)| parent),
@@ -136,7 +167,7 @@ impl CloudInit {
             write_files: payload
                 .files
                 .iter()
-                .filter(|(_, f)| f.stage != Stage::Gate)
+                .filter(|(_, f)| f.stage != Stage::Gate && form == Form::Readable)
                 .map(|(path, f)| WriteFile {
                     path,
                     owner: "root:root",
@@ -146,10 +177,14 @@ impl CloudInit {
                 .collect(),
             runcmd: vec![vec!["/bin/sh".to_owned(), format!("{LIB}/firstboot"), "late".to_owned()]],
         };
+        let way = match form {
+            Form::Readable => "sets the gate before anything listens; users and write_files follow",
+            Form::Compact => "unpacks all files and sets the gate before anything listens; users follow",
+        };
         Ok(format!(
             "#cloud-config\n\
              # Made by hardtack {} for {} on {}.\n\
-             # bootcmd sets the gate before anything listens; users and write_files follow; then hardtack-firstboot applies\n\
+             # bootcmd {way}; then hardtack-firstboot applies\n\
              # and opens, before sshd starts. runcmd does what had to wait for packages. Bundle {}.\n{}",
             env!("CARGO_PKG_VERSION"),
             plan.name,
@@ -198,7 +233,7 @@ impl Delivery for CloudInit {
     }
 
     fn files(&self, payload: &Payload, tree: &mut Tree) -> Result<(), String> {
-        let user_data = Self::user_data(payload)?;
+        let user_data = Self::user_data(payload, Form::Readable)?;
         let meta = MetaData {
             instance_id: format!("hardtack-{}", &payload.digest[..16]),
             local_hostname: payload.plan.name.as_str(),

@@ -51,7 +51,8 @@ UNIT
     rm -rf /var/lib/dhcp/* /var/lib/dhclient/* /var/lib/NetworkManager/* /run/systemd/netif/leases/*
     rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/dnf/* /tmp/* /var/tmp/*
     rm -f /root/.bash_history /root/.lesshst /root/.viminfo /home/*/.bash_history
-    # It would write what it has to say of the end.
+    # They would write what they have to say of the end. systemd does not stop auditd when asked (RefuseManualStop=).
+    daemon=$(pidof auditd) && kill "$daemon" && while kill -0 "$daemon" 2>/dev/null; do sleep 0.1; done
     journalctl --relinquish-var 2>/dev/null
     rm -rf /var/log/journal/* /run/log/journal/*
     find /var/log -type f -exec truncate -s 0 {} +

@@ -43,6 +43,25 @@ fn user_data_is_given_as_a_cloud_takes_it() {
 }
 
 #[test]
+fn what_a_cloud_takes_as_text_alone_is_compact_and_holds_the_same_files() {
+    let place = Place::new();
+    let article = sample("article");
+    let (code, _, err) = place.run(&["bake", &article, "-o", "b", "--cloud", "digitalocean"]);
+    assert!(code == 0 && err.contains(", packed it is not taken, compact, with its files packed, to "), "{err}");
+    let given = place.at("b/cloud-init/user-data.digitalocean");
+    let text = std::fs::read_to_string(&given).unwrap();
+    assert!(text.len() <= 65_536 && !text.contains("\nwrite_files:") && text.contains("\nusers:\n- name: greg\n"));
+    // As the machine does it: the shell takes the lines of the here-document, and base64 and tar have the rest.
+    let script = "mkdir to && sed -n '/<<.HARDTACK.$/,/^ *HARDTACK$/p' b/cloud-init/user-data.digitalocean | sed '1d;$d' | base64 -di |
+        tar -C to -xzpf - && diff -r to b/rootfs && cd to && find . -type f -printf '%m %p\\n' | sort >../to.modes &&
+        cd ../b/rootfs && find . -type f -printf '%m %p\\n' | sort | diff - ../../to.modes && find . -type f | wc -l";
+    let place_of = given.parent().and_then(std::path::Path::parent).and_then(std::path::Path::parent).unwrap();
+    let done = std::process::Command::new("sh").args(["-c", script]).current_dir(place_of).output().unwrap();
+    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+    assert!(done.status.success() && said.trim().parse::<usize>().is_ok_and(|n| n > 50), "{said}");
+}
+
+#[test]
 fn what_fits_nowhere_is_named_by_its_parts_and_not_written() {
     let place = Place::new();
     let article = sample("article");
