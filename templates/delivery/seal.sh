@@ -49,7 +49,8 @@ UNIT
     [ ! -f /var/lib/dbus/machine-id ] || [ -L /var/lib/dbus/machine-id ] || rm -f /var/lib/dbus/machine-id
     rm -f /var/lib/systemd/random-seed /var/lib/systemd/credential.secret /boot/efi/loader/random-seed /var/lib/urandom/random-seed
     rm -rf /var/lib/dhcp/* /var/lib/dhclient/* /var/lib/NetworkManager/* /run/systemd/netif/leases/*
-    rm -rf /var/lib/apt/lists/* /var/cache/apt/archives/*.deb /var/cache/dnf/* /tmp/* /var/tmp/*
+    # The package lists stay: against them it is seen that no update is left.
+    rm -rf /var/cache/apt/archives/*.deb /var/cache/dnf/* /tmp/* /var/tmp/*
     rm -f /root/.bash_history /root/.lesshst /root/.viminfo /home/*/.bash_history
     # They would write what they have to say of the end. systemd does not stop auditd when asked (RefuseManualStop=).
     daemon=$(pidof auditd) && kill "$daemon" && while kill -0 "$daemon" 2>/dev/null; do sleep 0.1; done
