@@ -115,7 +115,8 @@ fn packed(payload: &Payload) -> Result<String, String> {
         tree.insert(inside, file.mode, file.text.clone().into_bytes()).map_err(|e| e.to_string())?;
     }
     let text = STANDARD.encode(tar_gz(&tree, payload.epoch).map_err(|e| e.to_string())?);
-    let lines: Vec<&str> = (0..text.len()).step_by(LINE).filter_map(|at| text.get(at..text.len().min(at + LINE))).collect();
+    let lines: Vec<&str> =
+        (0..text.len()).step_by(LINE).filter_map(|at| text.get(at..text.len().min(at + LINE))).collect();
     Ok(lines.join("\n"))
 }
 

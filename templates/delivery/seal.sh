@@ -5,6 +5,7 @@
 set -u
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
 export PATH LC_ALL=C
+umask 022
 
 # A function, so that all of it has been read before its own file goes.
 seal() {
