@@ -12,8 +12,9 @@ only=" $* "
 
 # Whether the machine was started again since its first boot; one of a sealed image has had that when it got its own machine id.
 later() {
+    [ -e {{ state }}/sealed ] || return 1
     first=$(stat -c %Y {{ state }}/sealed /etc/machine-id 2>/dev/null | sort -n | tail -n 1)
-    [ "${first:-$(date +%s)}" -lt "$(awk '$1 == "btime" { print $2 }' /proc/stat)" ]
+    [ "$first" -lt "$(awk '$1 == "btime" { print $2 }' /proc/stat)" ]
 }
 
 # Whether the next one is asked for; says what it is.

@@ -196,17 +196,25 @@ fn after_a_reboot() {
     let proof = Proof { when: When::AfterReboot, ..Proof::new("t", "later", &[], "later", check) };
     let script = render(template!("plan/verify.sh"), &verify::asked(&[proof])).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let sealed = folder.path().join("sealed");
+    let (sealed, id) = (folder.path().join("sealed"), folder.path().join("machine-id"));
     let run = || {
-        let script = script.replace("/var/lib/hardtack", folder.path().to_str().unwrap());
+        let folder = folder.path().to_str().unwrap();
+        let script =
+            script.replace("/var/lib/hardtack", folder).replace("/etc/machine-id", &format!("{folder}/machine-id"));
         Command::new("sh").args(["-c", &script]).output().unwrap().status.code()
     };
+    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
+    let old =
+        |path: &std::path::Path| fs::File::options().write(true).open(path).unwrap().set_modified(long_ago).unwrap();
+    fs::write(&id, "").unwrap();
+    old(&id);
     assert_eq!(run(), Some(0), "it was never sealed");
     fs::write(&sealed, "").unwrap();
     assert_eq!(run(), Some(0), "it was sealed in this boot");
-    let long_ago = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1);
-    fs::File::options().write(true).open(&sealed).unwrap().set_modified(long_ago).unwrap();
+    old(&sealed);
     assert_eq!(run(), Some(1), "it was sealed in another");
+    fs::write(&id, "x").unwrap();
+    assert_eq!(run(), Some(0), "it was sealed before it was a machine of its own");
 }
 
 /// An update makes nothing right that no package has brought.
