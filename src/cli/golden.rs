@@ -258,4 +258,13 @@ mod tests {
             assert_eq!((about["format"].as_str(), about["virtual-size"].as_u64()), (Some(ending), Some(1 << 20)));
         }
     }
+    #[test]
+    fn the_base_is_not_asked_for_what_is_seen_after_a_reboot() {
+        let proof = |what, when| Proof {
+            when,
+            ..Proof::new("delivery", what, &[], "", crate::plan::proof::Check::Script { script: String::new() })
+        };
+        let all = [proof("sealed", When::EveryBoot), proof("later", When::AfterReboot)];
+        assert_eq!(of_base(&all).into_iter().map(|p| p.id).collect::<Vec<_>>(), ["delivery/sealed"]);
+    }
 }
