@@ -14,11 +14,15 @@ fn section(sample: &str, name: &str) -> String {
 }
 
 /// Nothing is older on the mirror than on an image that was built from it, so one package is made to look so before the first boot goes on.
+/// But for a kernel that has come since, of an hour ago or so: to pack its initramfs costs a quarter of an hour under emulation, and this
+/// is not about kernels.
 const OLDER: &str = "
       - name: an-older-nano
         stage: apply
         text: |
           [ -e /var/lib/shop-older ] || sed -i '/^Package: nano$/,/^$/s/^Version: .*/Version: 3.0/' /var/lib/dpkg/status
+          printf 'Package: linux-image-* linux-headers-*\\nPin: release *\\nPin-Priority: -1\\n' >/etc/apt/preferences.d/no-kernel
+          echo update_initramfs=no >/etc/initramfs-tools/update-initramfs.conf
           : >/var/lib/shop-older
 ";
 const NEWER: &str = "
@@ -29,8 +33,8 @@ const NEWER: &str = "
           dpkg --compare-versions \"$(dpkg-query -W -f '${Version}' nano)\" gt 3.0
 ";
 
-#[test]
-fn the_article_holds_on_debian_12() {
+/// The machine, judged, and what was said of it.
+fn judged(more: &[&str]) -> (serde_json::Value, String) {
     let article = std::fs::read_to_string(root().join("tests/specs/article.yaml")).unwrap();
     let files = section("files", "files")
         .replace("    run:\n", &format!("    run:{OLDER}"))
@@ -47,8 +51,20 @@ fn the_article_holds_on_debian_12() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("article.yaml");
     std::fs::write(&path, spec).unwrap();
-    let (report, said) = proved(&[path.to_str().unwrap(), "--mirror"], None);
+    let (report, said) = proved(&[&[path.to_str().unwrap(), "--mirror"], more].concat(), None);
     held_again(&report);
+    (report, said)
+}
+
+#[test]
+fn the_article_holds_on_debian_12() {
+    judged(&["--no-control"]);
+}
+
+#[test]
+#[ignore = "ci/full"]
+fn of_the_article_the_bare_image_has_nothing() {
+    let (report, said) = judged(&[]);
     // The older nano is the bundle's own doing, and the bare image has none. On that one LLMNR is waited on, nothing forbids hfs, nothing watches, and nothing of the shop is there.
     for id in [
         "services/listens-ports",

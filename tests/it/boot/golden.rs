@@ -11,11 +11,12 @@ use hardtack::prove::run::{LEFT, nothing_asked};
 use hardtack::prove::wire::{Lan, Network};
 
 #[test]
+#[ignore = "ci/full"]
 fn an_image_is_proved_on_two_machines_and_holds_nothing_of_the_one_it_was() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let done = hardtack()
         .args(["bake", "--golden", "web.qcow2"])
-        .arg(root().join("tests/specs/services.yaml"))
+        .arg(root().join("tests/specs/accounts.yaml"))
         .current_dir(folder.path())
         .env("XDG_CACHE_HOME", cache().parent().context("a cache")?)
         .output()?;

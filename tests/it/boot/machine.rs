@@ -127,6 +127,7 @@ fn limits(vm: &Vm, guest: &mut Guest) -> Result<()> {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn the_harness_looks_into_debian_12() -> Result<()> {
     boots(&built("debian-12")?)
 }

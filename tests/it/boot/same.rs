@@ -97,6 +97,7 @@ fn sealing(tree: &Tree, delivery: &str) -> Result<String> {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn by_every_delivery_the_machine_is_the_same() -> Result<()> {
     let spec = std::fs::read_to_string(root().join("tests/specs/other.yaml"))?;
     let every = "deliver: [cloud-init, bare-metal, packer, golden]";

@@ -17,21 +17,25 @@ const SHUT: [&str; 6] = [
     "firewall/wire-tcp-4444-fe80::77",
 ];
 
+/// And ssh answers from where the spec says.
+const SSH: [&str; 3] = ["accounts/ines-logs-in", "accounts/joris-logs-in", "firewall/wire-tcp-2222-10.20.0.205"];
+
+const LESS: &str = "firewall/sweep-tcp-10.20.0.205";
+
 /// Boots it, and wants it shut: the machine is not sealed, the application's port does not answer where the spec lets it.
 fn shut(says: &str, spoil: &dyn Fn(&mut Plan)) -> Outcome {
-    let outcome = Broken::of("other.yaml", spoil).judged();
     let red = ["delivery/sealed", "firewall/rules-v4", "firewall/wire-tcp-5432-10.20.0.205"];
+    let outcome = Broken::of("other.yaml", spoil).only(&[&red, &SHUT, &SSH, &[LESS]]).judged();
     names(&outcome, &red, &SHUT);
     assert!(outcome.console.iter().any(|line| line.contains(says)), "{:#?}", outcome.console);
     // From where the spec lets in more, all that is wrong is that less answers.
-    let sweep = seen(&outcome, "firewall/sweep-tcp-10.20.0.205");
+    let sweep = seen(&outcome, LESS);
     assert!(sweep.contains("5432/tcp") && !sweep.contains(" is open") && !sweep.contains(" is let through"), "{sweep}");
     outcome
 }
 
-/// And ssh answers from where the spec says.
 fn but_for_ssh(outcome: &Outcome) {
-    names(outcome, &[], &["accounts/ines-logs-in", "accounts/joris-logs-in", "firewall/wire-tcp-2222-10.20.0.205"]);
+    names(outcome, &[], &SSH);
 }
 
 fn seen(outcome: &Outcome, id: &str) -> String {
@@ -90,12 +94,11 @@ fn without_iptables_nftables_leaves_only_ssh() {
 fn without_any_packet_filter_nothing_comes_in() {
     // Not even ssh, for nobody could say who it is open to. The machine does not answer its neighbours either, so from the wire
     // it cannot be told from one that is not there: that takes minutes and is no verdict, and one login will do.
-    let mut broken = Broken::of("other.yaml", &|plan| {
+    let red = ["delivery/sealed", "firewall/rules-v4", "firewall/rules-v6"];
+    let broken = Broken::of("other.yaml", &|plan| {
         before_the_gate(plan, "dpkg --remove --force-depends iptables nftables\n");
     });
-    let red = ["delivery/sealed", "firewall/rules-v4", "firewall/rules-v6"];
-    broken.proofs.retain(|p| red.contains(&p.id.as_str()) || p.id == "accounts/ines-logs-in");
-    let outcome = broken.judged();
+    let outcome = broken.only(&[&red, &["accounts/ines-logs-in"]]).judged();
     names(&outcome, &red, &[]);
     let login = outcome.judged.iter().find(|j| j.proof.id == "accounts/ines-logs-in").unwrap();
     assert_eq!(login.judgement.verdict, Verdict::Unknown, "{}", login.judgement.seen);
@@ -105,14 +108,16 @@ fn without_any_packet_filter_nothing_comes_in() {
 
 #[test]
 fn a_first_boot_that_fails_opens_nothing_also_after_a_reboot() {
+    let red = ["delivery/sealed", "firewall/wire-tcp-5432-10.20.0.205"];
     let mut broken = Broken::of("other.yaml", &|plan| {
         let (text, template) = ("echo 'the last hurdle fails'; false\n".to_owned(), "fail.sh");
         plan.commands.push(Command { stage: Stage::Apply, hurdle: "zz", text, template, guards: false });
-    });
+    })
+    .only(&[&red, &SHUT, &SSH]);
     // At the second boot the window believes that all may be open from the start; what must not answer there, the sweeps say.
     broken.windows.retain(|p| p.id == "firewall/window-first-boot");
     let outcome = broken.watched();
-    names(&outcome, &["delivery/sealed", "firewall/wire-tcp-5432-10.20.0.205"], &SHUT);
+    names(&outcome, &red, &SHUT);
     // On eth0 nothing at all was to answer before the end, so the window is no verdict; but it has seen nothing anywhere.
     assert_eq!(outcome.timelines[0].exposed_ms, 0);
     but_for_ssh(&outcome);

@@ -122,6 +122,7 @@ grep -q '^Before= shutdown.target' $unit && grep -q '^After=network.target' $uni
 ";
 
 #[test]
+#[ignore = "ci/full"]
 fn a_firewall_that_comes_late_fails_with_its_window() {
     let outcome = Broken::of("other.yaml", &|plan| {
         // At the first boot the unit is as it should be: what waits for the network there would wait for itself.
@@ -129,6 +130,7 @@ fn a_firewall_that_comes_late_fails_with_its_window() {
             Command { stage: Stage::Open, hurdle: "zz", text: LATE.to_owned(), template: "late.sh", guards: false };
         plan.commands.push(command);
     })
+    .only(&[&["delivery/sealed"]])
     .watched();
     let window = |id: &str| &outcome.judged.iter().find(|j| j.proof.id == id).unwrap().judgement;
     let second = window("firewall/window-second-boot");
@@ -158,6 +160,7 @@ fn a_boot_that_waits_for_itself_is_given_up_and_named() {
 }
 
 #[test]
+#[ignore = "ci/full"]
 fn a_proof_that_cannot_fail_lowers_the_score() {
     let text = "hardtack: 1\nname: vain\nimage: debian-12\nhurdles:\n  sysctl: { baseline: sound }\n  \
         firewall: { allow: [{ service: ssh }] }\ndeliver: [cloud-init]\n";

@@ -8,6 +8,7 @@ use hardtack::prove::qemu::{Accelerator, Config, Vm};
 use std::time::{Duration, Instant};
 
 #[test]
+#[ignore = "ci/full"]
 fn a_vendors_disk_is_proved_as_it_is() {
     // Without the root channel of the seed there would be no verdict at all, and after the reboot none either. It is named by
     // its path, as any disk that a person has.
