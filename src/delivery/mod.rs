@@ -131,6 +131,7 @@ struct Holes<'a> {
     off_unit: &'static str,
     cloud_init_once: bool,
     systemd: bool,
+    reload: bool,
 }
 
 impl<'a> Payload<'a> {
@@ -181,6 +182,7 @@ impl<'a> Payload<'a> {
             off_unit: OFF_UNIT,
             cloud_init_once: plan.cloud_init_once,
             systemd: plan.systemd,
+            reload: plan.reload,
         };
         let own = |mode, text, template| PayloadFile { mode, text, stage: Stage::Gate, hurdle: "delivery", template };
         if let Some(name) = own_unit {

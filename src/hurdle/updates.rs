@@ -282,6 +282,7 @@ impl Updates {
             plan.units.insert(TIMER.to_owned());
         }
         let unit = BTreeMap::from([("unit", self.timer(facts)?)]);
+        plan.reload = true;
         plan.command("updates", Stage::Open, template!("updates/open.sh"), &unit)?;
         Ok(())
     }

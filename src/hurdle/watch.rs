@@ -249,6 +249,7 @@ impl Hurdle for Watch {
         if let Ok(unit) = facts.unit("time") {
             plan.units.insert(unit.to_owned());
         }
+        plan.reload = true;
         plan.command("watch", Stage::Open, template!("watch/open.sh"), &holes)?;
         Ok(())
     }

@@ -146,6 +146,11 @@ stage apply
 # All of it, wherever it lies, before the mark that says so.
 sync
 if ! { : >"$state/provisioned" && sync -f "$state"; }; then fail "cannot write to $state"; fi
+{% if reload %}
+# systemd may have read units and timers of the image before it was told more of them. Asked whether it must read them anew
+# (NeedDaemonReload), systemd 252 was seen to say no: of a folder of drop-ins that is new it knows only then.
+systemctl daemon-reload || fail "systemd does not read its units"
+{% endif %}
 stage open
 
 printf '%s\n' "$digest" >"$state/sealed.new"

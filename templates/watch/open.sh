@@ -1,6 +1,4 @@
 # hardtack, templates/watch/open.sh: what the machine is now is what it is held to.
-# systemd has read none of them yet.
-systemctl daemon-reload
 {% for timer in timers %}
 systemctl --no-block start {{ timer }}
 {% endfor %}

@@ -147,7 +147,9 @@ fn split_line(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 // The last line that says something, made fit for one line of a report.
 fn last_line(text: &str) -> String {
-    crate::report::shown(text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing").trim())
+    let last = text.lines().rev().find(|l| !l.trim().is_empty()).unwrap_or("nothing").trim();
+    // As much as a line of the report for people has.
+    crate::report::shown_up_to(160, last)
 }
 
 fn look(check: &Check, answer: &Answer) -> Judgement {

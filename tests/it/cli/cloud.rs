@@ -85,3 +85,25 @@ fn what_fits_nowhere_is_named_by_its_parts_and_not_written() {
     let (code, listed, _) = place.run(&["list", "clouds"]);
     assert!(code == 0 && listed.lines().count() == 11 && listed.contains("not confirmed"), "{listed}");
 }
+
+#[test]
+fn a_large_file_is_packed_in_user_data_and_the_others_can_be_read() {
+    let place = Place::new();
+    let (code, _, err) = place.run(&["bake", &sample("article"), "-o", "b"]);
+    assert_eq!(code, 0, "{err}");
+    // As cloud-init reads it (cc_write_files.py).
+    let read = "import base64, gzip, yaml
+for file in yaml.safe_load(open('b/cloud-init/user-data'))['write_files']:
+    text = file['content'].encode()
+    if 'encoding' in file:
+        assert file['encoding'] == 'gz+b64'
+        text = gzip.decompress(base64.b64decode(text))
+    assert text == open('b/rootfs' + file['path'], 'rb').read(), file['path']
+    assert ('encoding' in file) == (len(text) >= 16384), file['path']
+    print('encoding' in file)
+";
+    let done = std::process::Command::new("python3").args(["-c", read]).current_dir(place.at(".")).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let said = String::from_utf8(done.stdout).unwrap();
+    assert!(said.contains("True") && said.contains("False"), "{said}");
+}
