@@ -262,3 +262,36 @@ fn an_update_hides_no_file_that_is_not_its_own() {
     let (code, said) = run("check");
     assert!(code == Some(0) && said.contains("taken as right"), "{said}");
 }
+
+/// A socket that a client has just opened is seen without its owner, once; whatever has an owner, or stays, is strange at once or twice.
+#[test]
+fn a_port_of_nobodys_is_looked_at_twice() {
+    let spec = fs::read_to_string(crate::support::root().join("tests/specs/services.yaml")).unwrap();
+    let (_, proofs) = crate::support::bake(&spec, None, &|_| {});
+    let Check::Script { script } = &proofs.iter().find(|p| p.id == "services/listens-ports").unwrap().check else {
+        panic!("no script")
+    };
+    let nobodys = "udp UNCONN 0 0 0.0.0.0:41234 0.0.0.0:*\n";
+    let a_clients = "udp UNCONN 0 0 0.0.0.0:41234 0.0.0.0:* users:((\"systemd-timesyn\",pid=7,fd=9))\n";
+    let a_strangers = "udp UNCONN 0 0 0.0.0.0:41234 0.0.0.0:* users:((\"python3\",pid=7,fd=9))\n";
+    for (first, then, status) in [
+        (nobodys, a_clients, 0),
+        (nobodys, "", 0),
+        (a_clients, a_clients, 0),
+        (nobodys, nobodys, 1),
+        (nobodys, a_strangers, 1),
+        (a_strangers, "", 1),
+        ("", "", 0),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let at = folder.path();
+        fs::write(at.join("seen"), first).unwrap();
+        fs::write(at.join("then"), then).unwrap();
+        fs::write(at.join("ss"), "#!/bin/sh\nat=${0%/*}\ncat \"$at/seen\"\ncp \"$at/then\" \"$at/seen\"\n").unwrap();
+        fs::set_permissions(at.join("ss"), fs::Permissions::from_mode(0o755)).unwrap();
+        let path = format!("{}:{}", at.display(), std::env::var("PATH").unwrap());
+        let done = Command::new("sh").args(["-c", script]).env("PATH", path).output().unwrap();
+        let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
+        assert_eq!(done.status.code(), Some(status), "{first}{then}{said}");
+    }
+}

@@ -94,14 +94,14 @@ fn listens(plan: &Plan, kind: Kind, what: &str, statement: &str) -> Proof {
         }
         Kind::Vsock => ("ss -Hlp --vsock", columns),
     };
-    // A datagram socket that has no name is waited on by nobody but its maker. What is strange is looked at again: ss finds out whose
-    // sockets are before it lists them, and one that a client opens in between is nobody's.
+    // A datagram socket that has no name is waited on by nobody but its maker. Where all that is strange is nobody's it is looked at
+    // again: ss finds out whose sockets are before it lists them, and one that a client opens in between has no owner yet.
     let script = format!(
         "allowed=$(mktemp) && trap 'rm -f \"$allowed\"' EXIT\ncat >\"$allowed\" <<'PATTERNS'\n{}PATTERNS\n\
          look() {{\n  seen=$({list} | awk '{ASKS_THE_TIME} $5 != \"*\" {columns}' | sort -u) || exit 75\n  \
          strange=$(echo \"$seen\" | while read -r protocol address users; do\n    \
          [ -z \"$protocol\" ] || echo \"$protocol $address\" | grep -qEf \"$allowed\" || echo \"$protocol $address by $users;\"\n  done)\n}}\n\
-         look\n[ -z \"$strange\" ] || {{ sleep 1; look; }}\n[ -n \"$seen\" ] || {{ echo 'nothing'; exit 0; }}\n\
+         look\n[ -z \"$strange\" ] || echo \"$strange\" | grep -q '((' || {{ sleep 1; look; }}\n[ -n \"$seen\" ] || {{ echo 'nothing'; exit 0; }}\n\
          [ -z \"$strange\" ] || {{ echo $strange; exit 1; }}\necho \"$(echo \"$seen\" | wc -l) are waited on, and named\"\n",
         patterns.concat()
     );
