@@ -5,7 +5,7 @@ if [ -n "${missing-}" ]; then
 fi
 # Without its dictionary cracklib takes no password at all, and images are shipped without their caches.
 mkdir -p /var/cache/cracklib
-[ -s /var/cache/cracklib/cracklib_dict.pwd ] || update-cracklib >/dev/null
+update-cracklib >/dev/null
 [ -s /var/cache/cracklib/cracklib_dict.pwd ] || { echo "passwords: there is no dictionary"; exit 1; }
 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable pwquality{% for profile in profiles %} {{ profile }}{% endfor %}
 
