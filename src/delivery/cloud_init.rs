@@ -39,6 +39,8 @@ struct UserData<'a> {
     // Without the hurdle `ssh` nothing is asked of sshd, and cloud-init leaves it as the image has it.
     #[serde(skip_serializing_if = "Option::is_none")]
     ssh_pwauth: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ssh_genkeytypes: Option<&'a [&'static str]>,
     disable_root: bool,
     bootcmd: Vec<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -191,6 +193,7 @@ impl CloudInit {
             hostname: plan.name.as_str(),
             manage_etc_hosts: "localhost",
             ssh_pwauth: plan.logins.as_ref().map(|l| l.passwords),
+            ssh_genkeytypes: plan.logins.as_ref().map(|l| l.host_keys.as_slice()),
             disable_root: !plan.logins.as_ref().is_some_and(|l| l.root),
             bootcmd: vec![render(payload.plan.templates.of(BOOTCMD), &holes).map_err(|e| e.to_string())?],
             users: plan.accounts.iter().map(|(name, account)| user(name.as_str(), account)).collect(),

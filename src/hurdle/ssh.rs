@@ -37,8 +37,9 @@ section! {
         /// the machine at the first login, and until then the key lets in as far as that and no further; or `security-key`: only keys of
         /// hardware let in (FIDO2, types `sk-`), and only when they have asked for their PIN.
         second_factor: Spanned<SecondFactor> = Spanned::default_of(SecondFactor::None), or "none";
-        /// Key exchange, ciphers and MACs: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH, and wants an OpenSSH
-        /// of 8.5 or PuTTY of 0.78 on the other side; `compatible` is that and what older programs need, of which it warns.
+        /// Key exchange, ciphers, MACs and host keys: `modern` is what ssh-audit finds no fault with, for the image's OpenSSH, and wants an
+        /// OpenSSH of 8.5 or PuTTY of 0.78 on the other side; `compatible` is that and what older programs need, of which it warns. The
+        /// machine has a host key of Ed25519, and one of RSA only where older programs may come.
         algorithms: Spanned<Algorithms> = Spanned::default_of(Algorithms::Modern), or "modern";
         /// Key exchanges, best first, instead of those of `algorithms`.
         kex: Vec<Spanned<Kex>> = Vec::new(), or "those of `algorithms`";
@@ -391,6 +392,7 @@ impl Hurdle for Ssh {
             sshd: String,
             ways: Vec<Way>,
             enrol: &'static str,
+            host_keys: Vec<&'static str>,
             systemd: bool,
             unit: String,
             privilege_separation: String,
@@ -405,6 +407,7 @@ impl Hurdle for Ssh {
             root: *self.root_login,
             second_factor: self.factor(),
             certificates: !self.user_ca.is_empty(),
+            host_keys: self.host_keys(&facts.version("openssh")?),
         };
         let directives = self.directives(facts)?;
         // As `sshd -T` says it: in lower case, and up to 10.0 with the old name of prohibit-password.
@@ -420,6 +423,7 @@ impl Hurdle for Ssh {
             sshd: facts.path("sshd")?.to_owned(),
             ways: self.ways(plan, &logins),
             enrol: ENROL,
+            host_keys: logins.host_keys.clone(),
             systemd: facts.systemd(),
             unit: facts.unit("sshd")?.to_owned(),
             privilege_separation: facts.path("sshd-privilege-separation")?.to_owned(),

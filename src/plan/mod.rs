@@ -171,6 +171,8 @@ pub struct Logins {
     pub second_factor: Option<Factor>,
     /// Whether certificates let in.
     pub certificates: bool,
+    /// The kinds of key by which the machine shows itself, as ssh-keygen(1) calls them.
+    pub host_keys: Vec<&'static str>,
 }
 
 /// What is asked for beside a key.

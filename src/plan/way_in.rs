@@ -304,6 +304,7 @@ mod tests {
             root: false,
             second_factor: None,
             certificates: false,
+            host_keys: vec!["ed25519"],
         };
         let key = |options: &str| PublicKey::from_text(&format!("{options}{BODY}")).unwrap();
         let why = |options: &str| useless(&key(options), &anywhere, &logins);

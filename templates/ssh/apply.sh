@@ -4,7 +4,14 @@ if [ ! -e {{ sshd }} ] && [ -n "${missing-}" ]; then
     echo "ssh: there is no sshd yet"
     exit 0
 fi
-ls /etc/ssh/ssh_host_*_key >/dev/null 2>&1 || ssh-keygen -A
+host_key() {
+    key=/etc/ssh/ssh_host_$1_key
+    # What a power cut has left half written is no key.
+    [ -s "$key" ] || { rm -f "$key" && ssh-keygen -q -t "$1" -N '' -f "$key"; } || exit 1
+}
+{% for kind in host_keys %}
+host_key {{ kind }}
+{% endfor %}
 drop_in={{ drop_in }}
 fallback=${drop_in%/*}/!hardtack-refused.conf
 rm -f "$fallback"

@@ -122,3 +122,25 @@ fn ssh_audit_objects_to_nothing_of_a_real_sshd() {
         assert!(said.is_empty(), "ssh-audit {version}: {said:#?}");
     }
 }
+
+#[test]
+fn a_host_key_of_rsa_is_made_only_where_an_old_program_may_come() {
+    let kinds = |more: &str| {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("m.yaml"), format!("{SPEC}{more}")).unwrap();
+        let mut bake = crate::support::hardtack();
+        assert!(bake.args(["bake", "m.yaml", "-o", "b"]).current_dir(folder.path()).output().unwrap().status.success());
+        let user_data = std::fs::read_to_string(folder.path().join("b/cloud-init/user-data")).unwrap();
+        let drop_in = folder.path().join("b/rootfs/etc/ssh/sshd_config.d/00-hardtack.conf");
+        let line = |text: String, key: &str| text.lines().find(|l| l.starts_with(key)).unwrap_or_default().to_owned();
+        let at = user_data.find("ssh_genkeytypes:\n").expect("which keys cloud-init makes");
+        let made = user_data[at..].lines().skip(1).take_while(|l| l.starts_with("- ")).collect::<Vec<_>>().join(" ");
+        (made, line(std::fs::read_to_string(drop_in).unwrap(), "HostKeyAlgorithms "))
+    };
+    let alone = ("- ed25519".to_owned(), "HostKeyAlgorithms ssh-ed25519".to_owned());
+    assert_eq!(kinds(""), alone);
+    assert_eq!(kinds("    kex: [\"sntrup761x25519-sha512@openssh.com\"]\n"), alone);
+    let both = ("- ed25519 - rsa".to_owned(), "HostKeyAlgorithms ssh-ed25519,rsa-sha2-512,rsa-sha2-256".to_owned());
+    assert_eq!(kinds("    algorithms: compatible\n"), both);
+    assert_eq!(kinds("    kex: [\"sntrup761x25519-sha512@openssh.com\", curve25519-sha256]\n"), both);
+}

@@ -1,7 +1,6 @@
 //! What must be seen of sshd: what it says itself, what it offers on the wire, and whom it lets in.
 
 use super::Ssh;
-use super::directives::HOST_KEYS;
 use crate::facts::{Facts, Unknown};
 use crate::plan::name::UserName;
 use crate::plan::proof::{Certificate, Check, Code, Credential, Door, Fault, Login, Offers, Proof};
@@ -165,9 +164,10 @@ pub(super) fn proofs(ssh: &Ssh, facts: &Facts, plan: &Plan) -> Result<Vec<Proof>
         }
     }
     let (from, interface) = plan.ssh_from();
-    let [kex, ciphers, macs] =
-        ssh.lists(&facts.version("openssh")?).map(|l| l.into_iter().map(str::to_owned).collect());
-    let host_keys = HOST_KEYS.map(str::to_owned).to_vec();
+    let version = facts.version("openssh")?;
+    let owned = |list: Vec<&str>| list.into_iter().map(str::to_owned).collect();
+    let [kex, ciphers, macs] = ssh.lists(&version).map(owned);
+    let host_keys = owned(ssh.host_key_algorithms(&version));
     let offers = Offers { port: ssh.port.0, from, interface, kex, host_keys, ciphers, macs };
     proofs.push(Proof::new(
         "ssh",
