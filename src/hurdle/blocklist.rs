@@ -300,7 +300,7 @@ impl Hurdle for Blocklist {
             plan.draw("blocklist", apply, &path, 0o644, timer, &holes)?;
             plan.controls(&path, Syntax::Unit, format!("systemctl daemon-reload; systemctl try-restart {TIMER}"));
             plan.units.insert(TIMER.to_owned());
-            plan.command("blocklist", Stage::Open, template!("blocklist/open.sh"), &holes)?;
+            plan.starts.insert(TIMER.to_owned());
         }
         plan.blocks = true;
         Ok(())

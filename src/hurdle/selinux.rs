@@ -149,10 +149,17 @@ impl Hurdle for Selinux {
             Proof::new("selinux", what, refs, statement, Check::Script { script: script.to_owned() })
         };
         if self.by_apparmor(facts) {
-            return Ok(vec![
+            let mut all = vec![
                 script("apparmor-enforces", "AppArmor is on, and denies what its profiles do not allow", APPARMOR),
                 script("apparmor-denies", "what a profile does not allow is denied, to root as well", APPARMOR_DENIES),
-            ]);
+            ];
+            if facts.systemd() {
+                let (unit, active) = (facts.unit("apparmor")?.to_owned(), "active".to_owned());
+                let check = Check::Unit { unit, active, enabled: Some("enabled".to_owned()) };
+                let statement = "the profiles of AppArmor are loaded at every start";
+                all.push(Proof::new("selinux", "apparmor-starts", refs, statement, check));
+            }
+            return Ok(all);
         }
         Ok(match *self.mode {
             Mode::Keep => Vec::new(),

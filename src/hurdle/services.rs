@@ -381,10 +381,9 @@ impl Hurdle for Services {
             unit: &'a str,
         }
         let apply = Stage::Apply;
-        let own: Vec<String> = self.units.iter().map(|unit| unit.unit()).collect();
         let masked = self.masked(facts)?;
         let resolver = if facts.systemd() { facts.unit("resolver").ok() } else { None };
-        let mut holes = Holes { packages: self.packages(facts)?, units: masked, unit: resolver.unwrap_or_default() };
+        let holes = Holes { packages: self.packages(facts)?, units: masked, unit: resolver.unwrap_or_default() };
         if !holes.packages.is_empty() {
             plan.refused = holes.packages.iter().map(|p| (*p).to_owned()).collect();
             plan.command("services", apply, template!("services/refuse.sh"), &holes)?;
@@ -420,10 +419,7 @@ impl Hurdle for Services {
             plan.draw("services", apply, &path, 0o644, template!("services/own.service"), &context)?;
             plan.controls(&path, Syntax::Unit, format!("systemctl daemon-reload; systemctl restart {}", unit.unit()));
             plan.units.insert(unit.unit());
-        }
-        if !own.is_empty() && facts.systemd() {
-            holes.units = own;
-            plan.command("services", Stage::Open, template!("services/open.sh"), &holes)?;
+            plan.starts.insert(unit.unit());
         }
         Ok(())
     }

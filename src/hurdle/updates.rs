@@ -9,7 +9,6 @@ use crate::report::{Lint, Report, Severity, Span};
 use crate::yaml::Spanned;
 use crate::{choice, section, template};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 section! {
     /// Updates: all of them at the first boot, while only ssh is let in, and then every day.
@@ -281,9 +280,8 @@ impl Updates {
             plan.draw("updates", apply, &format!("{units}/hardtack-updates.service"), 0o644, service, holes)?;
             plan.units.insert(TIMER.to_owned());
         }
-        let unit = BTreeMap::from([("unit", self.timer(facts)?)]);
         plan.reload = true;
-        plan.command("updates", Stage::Open, template!("updates/open.sh"), &unit)?;
+        plan.starts.insert(self.timer(facts)?.to_owned());
         Ok(())
     }
 
@@ -311,6 +309,15 @@ impl Updates {
             "a timer updates every day",
             check,
         ));
+        // Without new lists nothing is known of what there is to update.
+        if *self.by == By::Image
+            && let Ok(unit) = facts.unit("package-lists")
+        {
+            let unit = unit.to_owned();
+            let check = Check::Unit { unit, active: "active".into(), enabled: Some("enabled".into()) };
+            let statement = "a timer fetches every day what there is to update";
+            all.push(Proof::new("updates", "lists-every-day", &["R25", "R26", "systemd.timer(5)"], statement, check));
+        }
         let script = format!(
             "seen=$(systemctl show -p TimersCalendar --value {timer} | grep -o 'OnCalendar=[^;]*' | sed 's/ *$//')\n\
              echo \"$seen\"\n[ \"$seen\" = 'OnCalendar=*-*-* {}:00' ]\n",

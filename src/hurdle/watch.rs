@@ -130,7 +130,6 @@ struct Holes<'a> {
     config: String,
     program: &'static str,
     integrity: bool,
-    timers: Vec<String>,
     size: String,
     keep: String,
     url: &'a str,
@@ -168,7 +167,6 @@ impl Hurdle for Watch {
             config: format!("{LIB}/aide.conf"),
             program: INTEGRITY,
             integrity: *self.integrity,
-            timers: Vec::new(),
             size: self.mib(),
             keep: self.days(),
             url: self.forward.as_ref().map_or("", |url| url.as_str()),
@@ -250,7 +248,10 @@ impl Hurdle for Watch {
             plan.units.insert(unit.to_owned());
         }
         plan.reload = true;
-        plan.command("watch", Stage::Open, template!("watch/open.sh"), &holes)?;
+        if *self.integrity {
+            plan.command("watch", Stage::Open, template!("watch/open.sh"), &holes)?;
+            plan.starts.insert("hardtack-integrity-again.service".to_owned());
+        }
         Ok(())
     }
 
@@ -300,7 +301,7 @@ impl Watch {
         plan.draw("watch", Stage::Apply, &path, 0o644, timer, holes)?;
         plan.controls(&path, Syntax::Unit, format!("systemctl daemon-reload; systemctl restart {name}.timer"));
         plan.units.insert(format!("{name}.timer"));
-        holes.timers.push(format!("{name}.timer"));
+        plan.starts.insert(format!("{name}.timer"));
         holes.program = INTEGRITY;
         Ok(())
     }

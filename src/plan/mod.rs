@@ -228,6 +228,9 @@ pub struct Plan {
     pub owners: BTreeMap<String, String>,
     /// Units that are started at every boot.
     pub units: BTreeSet<String>,
+    /// Units that start when the machine opens, last of all. Together, for with each start systemd looks anew at all that the basic system
+    /// wants; and not waited for, since some wait for the basic system, which waits for the first boot.
+    pub starts: BTreeSet<String>,
     /// Whether systemd must have read units and drop-ins anew before what opens the machine runs: once for all, for it costs two CPU
     /// seconds under emulation.
     pub reload: bool,
@@ -290,6 +293,7 @@ impl Plan {
             systemd,
             cloud_init_once: true,
             reload: false,
+            starts: BTreeSet::new(),
             packages: BTreeSet::new(),
             accounts: BTreeMap::new(),
             files: BTreeMap::new(),

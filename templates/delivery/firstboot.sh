@@ -152,6 +152,9 @@ if ! { : >"$state/provisioned" && sync -f "$state"; }; then fail "cannot write t
 systemctl daemon-reload || fail "systemd does not read its units"
 {% endif %}
 stage open
+{% if starts %}
+systemctl --no-block restart{% for unit in starts %} {{ unit }}{% endfor +%} || fail "a unit cannot be started"
+{% endif %}
 
 printf '%s\n' "$digest" >"$state/sealed.new"
 sync -f "$state"
