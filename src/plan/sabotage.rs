@@ -173,8 +173,11 @@ pub fn sabotages(plan: &Plan) -> Vec<Sabotage> {
         let script = plan.scripts.contains(unit);
         let file = plan.files.iter().find(|(p, _)| p.ends_with(&format!("/{unit}"))).map(|(_, f)| f);
         let hurdle = file.map_or("delivery", |f| f.hurdle);
-        // What watches a first boot has nothing to do on a machine that has come through it.
-        let done = file.is_some_and(|f| f.text.contains("ConditionPathExists=!"));
+        // What is done once and over does not run on a machine that has come through its first boot.
+        let done = file.is_some_and(|f| {
+            f.text.contains("ConditionPathExists=!")
+                || f.text.contains("\nType=oneshot\n") && !f.text.contains("\nRemainAfterExit=yes\n")
+        });
         let mut add = |what: &str, spoil: String, mend: String| {
             all.push(Sabotage {
                 id: format!("{hurdle}/{what} {unit}"),

@@ -1,6 +1,7 @@
 //! Every sample on every image: a missing fact is a sentence, and what is written is taken by the target's own parser.
 
 use crate::support::{bake, good, images_of, samples};
+use hardtack::plan::sabotage::sabotages;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
@@ -32,6 +33,23 @@ fn every_sample_can_be_planned_on_every_image() {
             }
         }
     }
+}
+
+#[test]
+fn each_unit_that_a_bundle_wants_running_has_a_proof_that_looks_at_it() {
+    let mut nobodys = std::collections::BTreeSet::new();
+    for (name, path) in samples() {
+        let text = std::fs::read_to_string(&path).unwrap();
+        for image in images_of(&name, &text) {
+            let plan = good(&text, Some(image)).2;
+            for sabotage in sabotages(&plan).iter().filter(|s| s.id.contains("/stopped ")) {
+                if !plan.proofs.iter().any(|proof| sabotage.concerns(proof)) {
+                    nobodys.insert(format!("{name} on {image}: {}", sabotage.id));
+                }
+            }
+        }
+    }
+    assert!(nobodys.is_empty(), "{nobodys:#?}");
 }
 
 #[test]

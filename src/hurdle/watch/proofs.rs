@@ -97,6 +97,9 @@ pub(super) fn proofs(watch: &Watch, facts: &Facts) -> Result<Vec<Proof>, Unknown
             &["R53", "CIS 6.3.2"],
             "files are compared every day",
         ));
+        let statement = "a machine that is made of this one's disk writes down anew what its files are";
+        let check = Check::Script { script: AGAIN.to_owned() };
+        all.push(Proof::new("watch", "integrity-of-clones", &["R53", "aide(1)"], statement, check));
     }
     if *watch.verify {
         all.push(unit("verify-every-day", "hardtack-verify.timer", &["R53"], "the machine looks at itself every day"));
@@ -131,6 +134,10 @@ const SEES: &str = "before=$(ausearch -k identity --raw -ts recent 2>/dev/null <
 
 const INTEGRITY: &str = "[ -s /var/lib/hardtack/aide.db ] || { echo 'nothing says what the files were'; exit 1; }\n\
     said=$(hardtack-integrity check); status=$?\necho \"$said\" | grep -m 1 -E '^(File|Directory|Link|[fdl][^ ]*): ' || echo \"$said\" | tail -n 1\n[ $status = 0 ]\n";
+
+// By then its first boot, which starts it as well, is long over.
+const AGAIN: &str =
+    "seen=$(systemctl is-enabled hardtack-integrity-again.service 2>&1)\necho \"$seen\"\n[ \"$seen\" = enabled ]\n";
 
 const NOTICES_FILE: &str = "probe=/usr/local/bin/hardtack-probe\n: >$probe\n\
     said=$(aide --check --config /usr/local/lib/hardtack/aide.conf --limit '^/usr/local/bin' 2>&1)\nrm -f $probe\n\
