@@ -322,6 +322,8 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                         let others: Vec<&str> = value.split(' ').filter(|w| *w != BEFORE_THE_NETWORK).collect();
                         format!("{key}={}", others.join(" "))
                     }
+                    // The image's own times stay beside that of the spec.
+                    ("OnCalendar", "") => String::new(),
                     ("OnCalendar", _) => "OnCalendar=yearly".to_owned(),
                     ("ReadOnlyPaths", _) => "ReadOnlyPaths=".to_owned(),
                     ("Persistent", "yes") => "Persistent=no".to_owned(),
@@ -337,12 +339,11 @@ fn lines(path: &str, file: &File, all: &mut Vec<Sabotage>) {
                     _ if file.hurdle == "services" && LEFT_OUT.contains(&key) => String::new(),
                     _ => continue,
                 };
-                add(
-                    format!("{new} in {name}"),
-                    format!("{name} says `{new}`"),
-                    with_line(&file.text, at, Some(&new)),
-                    name,
-                );
+                let (what, sentence) = match new.as_str() {
+                    "" => (format!("drop {line} in {name}"), format!("{name} lacks `{line}`")),
+                    new => (format!("{new} in {name}"), format!("{name} says `{new}`")),
+                };
+                add(what, sentence, with_line(&file.text, at, Some(&new)), name);
             }
             Syntax::Rules => {}
         }

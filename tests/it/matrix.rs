@@ -36,13 +36,18 @@ fn every_sample_can_be_planned_on_every_image() {
 }
 
 #[test]
-fn each_unit_that_a_bundle_wants_running_has_a_proof_that_looks_at_it() {
+fn a_sabotage_has_a_name_of_its_own_and_each_unit_that_is_to_run_a_proof_that_looks_at_it() {
     let mut nobodys = std::collections::BTreeSet::new();
     for (name, path) in samples() {
         let text = std::fs::read_to_string(&path).unwrap();
         for image in images_of(&name, &text) {
             let plan = good(&text, Some(image)).2;
-            for sabotage in sabotages(&plan).iter().filter(|s| s.id.contains("/stopped ")) {
+            let all = sabotages(&plan);
+            let mut names = std::collections::BTreeSet::new();
+            nobodys.extend(
+                all.iter().filter(|s| !names.insert(&s.id)).map(|s| format!("{name} on {image}: twice {}", s.id)),
+            );
+            for sabotage in all.iter().filter(|s| s.id.contains("/stopped ")) {
                 if !plan.proofs.iter().any(|proof| sabotage.concerns(proof)) {
                     nobodys.insert(format!("{name} on {image}: {}", sabotage.id));
                 }
