@@ -135,7 +135,7 @@ const SEES: &str = "last() { ausearch -k identity --raw -ts recent 2>/dev/null <
 const INTEGRITY: &str = "[ -s /var/lib/hardtack/aide.db ] || { echo 'nothing says what the files were'; exit 1; }\n\
     said=$(hardtack-integrity check); status=$?\necho \"$said\" | grep -m 1 -E '^(File|Directory|Link|[fdl][^ ]*): ' || echo \"$said\" | tail -n 1\n[ $status = 0 ]\n";
 
-// By then its first boot, which starts it as well, is long over.
+// Whether it runs says nothing: the first boot starts it as well, and then it is over.
 const AGAIN: &str =
     "seen=$(systemctl is-enabled hardtack-integrity-again.service 2>&1)\necho \"$seen\"\n[ \"$seen\" = enabled ]\n";
 
