@@ -76,7 +76,6 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[Instruction {
 const QUALITY: &str = "/etc/security/pwquality.conf.d/50-hardtack.conf";
 const LOCK: &str = "/etc/security/faillock.conf";
 /// What the family's own tool puts together: a file each.
-const PROFILES: [&str; 3] = ["hardtack-faillock", "hardtack-faillock-first", "hardtack-pwhistory"];
 
 #[derive(Serialize)]
 struct Holes {
@@ -85,7 +84,6 @@ struct Holes {
     remember: u32,
     tries: u32,
     seconds: u32,
-    profiles: [&'static str; 3],
 }
 
 impl Hurdle for Passwords {
@@ -102,7 +100,6 @@ impl Hurdle for Passwords {
             remember: self.remember.0,
             tries: self.lock_after.0,
             seconds: self.unlock_after.0,
-            profiles: PROFILES,
         };
         for package in ["pwquality", "cracklib", "wordlist", "sudo"] {
             plan.packages.insert(facts.package(package)?.to_owned());
@@ -127,13 +124,16 @@ impl Hurdle for Passwords {
             return Ok(());
         }
         let profiles = facts.path("pam-profiles")?;
-        for (name, template) in PROFILES.iter().zip([
-            template!("passwords/faillock.rules"),
-            template!("passwords/faillock-first.rules"),
-            template!("passwords/pwhistory.rules"),
-        ]) {
+        for (name, module, template) in [
+            ("hardtack-faillock", "pam_faillock", template!("passwords/faillock.rules")),
+            ("hardtack-faillock-first", "pam_faillock", template!("passwords/faillock-first.rules")),
+            ("hardtack-pwhistory", "pam_pwhistory", template!("passwords/pwhistory.rules")),
+        ] {
             plan.draw("passwords", apply, &format!("{profiles}/{name}"), 0o644, template, &holes)?;
+            plan.pam(name, module);
         }
+        // The package's own.
+        plan.pam("pwquality", "pam_pwquality");
         plan.command("passwords", apply, template!("passwords/apply.sh"), &holes)?;
         Ok(())
     }

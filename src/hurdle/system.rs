@@ -150,7 +150,6 @@ struct Holes<'a> {
     tmp: bool,
     noexec: bool,
     umask: Option<String>,
-    pam_profiles: bool,
     openssl: Option<&'a str>,
     tls: &'static str,
     cron: Vec<&'a str>,
@@ -184,7 +183,6 @@ impl Hurdle for System {
             tmp: self.mounts_tmp(facts),
             noexec: *self.tmp == Tmp::Noexec,
             umask: self.mask(),
-            pam_profiles: profiles.is_some(),
             openssl: facts.path("openssl").ok().filter(|_| *self.tls != Tls::Keep),
             tls: if *self.tls == Tls::Thirteen { "TLSv1.3" } else { "TLSv1.2" },
             cron: self.cron.iter().map(|user| user.as_str()).collect(),
@@ -211,6 +209,7 @@ impl Hurdle for System {
         if let (Some(folder), Some(_)) = (profiles, &holes.umask) {
             let path = format!("{folder}/hardtack-umask");
             plan.draw("system", apply, &path, 0o644, template!("system/umask.rules"), &holes)?;
+            plan.pam("hardtack-umask", "pam_umask");
         }
         plan.command("system", apply, template!("system/apply.sh"), &holes)?;
         Ok(())

@@ -238,6 +238,8 @@ pub struct Plan {
     pub scripts: BTreeSet<String>,
     /// Kernel parameters.
     pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
+    /// Profiles of PAM, and the module that each brings (pam-auth-update(8)).
+    pub pam_profiles: BTreeMap<&'static str, &'static str>,
     /// Arguments of the kernel's command line, in the order asked for.
     pub kernel_arguments: Vec<KernelArgument>,
     /// What hands them to the kernel, where the image says so.
@@ -301,6 +303,7 @@ impl Plan {
             units: BTreeSet::new(),
             scripts: BTreeSet::new(),
             sysctls: BTreeMap::new(),
+            pam_profiles: BTreeMap::new(),
             sysctl_d: sysctl_d.to_owned(),
             kernel_arguments: Vec::new(),
             boot_loader: None,
@@ -397,6 +400,11 @@ impl Plan {
         }
     }
 
+    /// Asks for a profile of PAM that is there, and brings a module.
+    pub fn pam(&mut self, profile: &'static str, module: &'static str) {
+        self.pam_profiles.insert(profile, module);
+    }
+
     /// Asks for an argument of the kernel's command line. Another value for a key that another hurdle has given is a clash;
     /// one hurdle may give a key several values, since some add up (`console=`).
     pub fn kernel_argument(&mut self, hurdle: &'static str, argument: KernelArgument) {
@@ -490,6 +498,12 @@ impl Plan {
             let init = BTreeMap::from([("systemd", self.systemd)]);
             self.command("sysctl", Stage::Apply, template!("plan/sysctl.sh"), &init)
                 .map_err(|e| Clash(e.to_string()))?;
+        }
+        if !self.pam_profiles.is_empty() {
+            let modules: BTreeSet<_> = self.pam_profiles.values().copied().collect();
+            let holes =
+                BTreeMap::from([("profiles", self.pam_profiles.keys().copied().collect()), ("modules", modules)]);
+            self.command("system", Stage::Apply, template!("plan/pam.sh"), &holes).map_err(|e| Clash(e.to_string()))?;
         }
         self.boot_loader_files().map_err(|e| Clash(e.to_string()))?;
         if self.verify {

@@ -5,19 +5,20 @@ echo 'tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec 0 0' >>/etc/fstab
 mount -o remount,nosuid,nodev,noexec /dev/shm || exit 1
 {% if tmp %}
 mkdir -p /var/cache/hardtack-apt && chmod 0700 /var/cache/hardtack-apt || exit 1
-systemctl --no-block start tmp.mount
-# The distribution's own may be there already.
-! mountpoint -q /tmp || mount -o remount,nosuid,nodev{% if noexec %},noexec{% endif %} /tmp || exit 1
+# Not by its unit: systemd sees it anyway, and to be asked costs it half a second. The distribution's own may be there already.
+options=nosuid,nodev{% if noexec %},noexec{% endif %}
+
+if mountpoint -q /tmp; then
+    mount -o "remount,$options" /tmp || exit 1
+elif [ ! -L /tmp ]; then
+    mount -t tmpfs -o "mode=1777,strictatime,$options,size=50%,nr_inodes=1m" tmpfs /tmp || exit 1
+fi
 {% endif %}
 {% if umask %}
 for line in 'UMASK {{ umask }}' 'HOME_MODE 0750'; do
     sed -i "/^[[:space:]]*${line%% *}[[:space:]]/d" /etc/login.defs
     echo "$line" >>/etc/login.defs
 done
-{% if pam_profiles %}
-DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable hardtack-umask
-grep -q '^[^#].*pam_umask[.]so.*umask={{ umask }}' /etc/pam.d/common-session || { echo "system: PAM does not set the umask"; exit 1; }
-{% endif %}
 for home in /home/*/; do [ ! -d "$home" ] || chmod o-rwx,g-w "$home"; done
 {% endif %}
 # Whoever may write what cron runs is root; and what it runs is nobody's business.

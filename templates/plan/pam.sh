@@ -1,0 +1,10 @@
+# hardtack, templates/plan/pam.sh: PAM asks what the hurdles want it to, wherever it asks for a password or begins a session. Once for all of
+# them, for it costs a CPU second and more under emulation.
+# Without the packages their modules are not here.
+[ -z "${missing-}" ] || exit 0
+DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable{% for profile in profiles %} {{ profile }}{% endfor %}
+
+set --{% for module in modules %} {{ module }}{% endfor +%}
+for module; do
+    grep -qr "^[^#].*${module}[.]so" /etc/pam.d/common-* || { echo "PAM does not ask $module"; exit 1; }
+done
