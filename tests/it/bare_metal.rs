@@ -203,6 +203,45 @@ fn shellcheck_finds_nothing_in_what_is_installed() {
     }
 }
 
+/// What the busybox of Debian 12's installer has (its initrd, 20230607+deb12u15, `busybox --list`); of others some are left out.
+const OF_THE_INSTALLER: &str = "[ ar ash awk base64 basename bzcat cat chmod chown chroot cmp cp cut date dd df dirname dmesg echo egrep \
+    env expr false fgrep find getopt grep groups gunzip head hostname id kill less ln ls md5sum mkdir mknod mktemp more mount mv pidof \
+    poweroff printf ps pwd readlink realpath reboot rm rmdir sed seq sha1sum sha256sum sha512sum sleep sort stty sync tail tar test touch \
+    tr true tty umount uname uniq wc wget zcat";
+
+#[test]
+fn the_line_of_the_preseed_runs_where_the_installer_of_debian_does() {
+    let desk = Desk::new("debian-12");
+    let medium = desk.at("medium");
+    // A shell that does not find the rest of its applets by itself, as a static busybox does.
+    let made = Command::new("sh")
+        .args(["-euc", "mkdir -p $1/bin $1/cdrom $1/dev && : >$1/dev/null && cp \"$(command -v busybox)\" $1/bin/busybox && cp \"$(command -v dash)\" $1/bin/sh\n\
+            for lib in $(ldd $1/bin/sh | grep -o '/[^ ]*'); do mkdir -p $1${lib%/*} && cp $lib $1$lib; done\n\
+            for name in $2; do ln -s busybox $1/bin/$name; done\n\
+            cp -r $3 $1/cdrom/hardtack && mv $4 $1/target", "sh"])
+        .args([&medium, Path::new(OF_THE_INSTALLER), &desk.at("bundle/bare-metal"), &desk.at("root")])
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let text = std::fs::read_to_string(desk.at("bundle/bare-metal/preseed.cfg")).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix("d-i preseed/late_command string ")).unwrap();
+    let run = |line: &str| {
+        let mut words =
+            if rustix::process::geteuid().is_root() { vec!["chroot"] } else { vec!["unshare", "-r", "chroot"] };
+        words.push(medium.to_str().unwrap());
+        words.extend(["/bin/sh", "-c", line]);
+        let done =
+            Command::new(words[0]).args(&words[1..]).env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").output().unwrap();
+        (done.status.code(), [done.stdout, done.stderr].map(|s| String::from_utf8(s).unwrap()).concat())
+    };
+    assert_eq!(run(line), (Some(0), "hardtack: box-1 is there, and applied at the next start\n".to_owned()));
+    assert!(
+        medium.join("target/etc/systemd/system/sysinit.target.wants/hardtack-place.service").symlink_metadata().is_ok()
+    );
+    // It would be seen: what that installer lacks is not there.
+    assert_eq!(run("command -v install xargs").0, Some(127));
+}
+
 #[test]
 fn what_an_installer_is_told_installs() {
     let told = [
