@@ -51,6 +51,7 @@ struct Holes<'a> {
     image: &'a str,
     people: Vec<Person<'a>>,
     own_scripts: Vec<&'a str>,
+    host_keys: &'a [&'static str],
     /// What starts the machine: `systemd`, or `scripts`.
     starter: &'static str,
     units: Vec<Unit>,
@@ -90,6 +91,7 @@ fn holes<'a>(payload: &'a Payload) -> Result<Holes<'a>, String> {
         image: &plan.image,
         people: people.collect(),
         own_scripts: plan.scripts.iter().map(String::as_str).collect(),
+        host_keys: plan.host_keys(),
         starter: if plan.systemd { "systemd" } else { "scripts" },
         units: if plan.systemd { units.into() } else { Vec::new() },
         scripts: SCRIPTS.iter().map(|(name, _)| *name).filter(|_| !plan.systemd).collect(),

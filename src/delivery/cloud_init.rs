@@ -193,7 +193,7 @@ impl CloudInit {
             hostname: plan.name.as_str(),
             manage_etc_hosts: "localhost",
             ssh_pwauth: plan.logins.as_ref().map(|l| l.passwords),
-            ssh_genkeytypes: plan.logins.as_ref().map(|l| l.host_keys.as_slice()),
+            ssh_genkeytypes: Some(plan.host_keys()).filter(|kinds| !kinds.is_empty()),
             disable_root: !plan.logins.as_ref().is_some_and(|l| l.root),
             bootcmd: vec![render(payload.plan.templates.of(BOOTCMD), &holes).map_err(|e| e.to_string())?],
             users: plan.accounts.iter().map(|(name, account)| user(name.as_str(), account)).collect(),

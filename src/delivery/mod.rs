@@ -305,13 +305,15 @@ fn sealed(digest: &str) -> Proof {
 /// What makes an image of a machine.
 fn seal(payload: &Payload) -> Result<String, String> {
     #[derive(Serialize)]
-    struct Holes {
+    struct Holes<'a> {
         state: &'static str,
         systemd: bool,
         own_people: bool,
+        host_keys: &'a [&'static str],
     }
     let plan = payload.plan;
-    let holes = Holes { state: STATE, systemd: plan.systemd, own_people: !plan.accounts.is_empty() };
+    let (own_people, host_keys) = (!plan.accounts.is_empty(), plan.host_keys());
+    let holes = Holes { state: STATE, systemd: plan.systemd, own_people, host_keys };
     render(plan.templates.of(template!("delivery/seal.sh")), &holes).map_err(|e| e.to_string())
 }
 

@@ -418,6 +418,12 @@ impl Plan {
         self.kernel_askers.push((hurdle, argument));
     }
 
+    /// The kinds of key by which the machine shows itself; none where no hurdle says which.
+    #[must_use]
+    pub fn host_keys(&self) -> &[&'static str] {
+        self.logins.as_ref().map_or(&[], |logins| &logins.host_keys)
+    }
+
     /// Adds a proof. Two proofs of one name are a clash, found when the plan is sealed.
     pub fn proof(&mut self, proof: Proof) {
         self.proofs.push(proof);

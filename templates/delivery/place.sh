@@ -124,6 +124,10 @@ name_it
 people
 # What a power cut has left half written is no key, and without one sshd does not start.
 find /etc/ssh -name 'ssh_host_*_key' -size 0 -delete
+{% for kind in host_keys %}
+[ -e /etc/ssh/ssh_host_{{ kind }}_key ] || ssh-keygen -q -t {{ kind }} -N '' -f /etc/ssh/ssh_host_{{ kind }}_key || fail "no host keys"
+{% else %}
 [ -n "$(find /etc/ssh -name 'ssh_host_*_key')" ] || ssh-keygen -A || fail "no host keys"
+{% endfor %}
 sync
 exec sh {{ lib }}/firstboot early

@@ -17,9 +17,18 @@ seal() {
     rm -rf /var/lib/cloud/instances /var/lib/cloud/instance /var/lib/cloud/data /var/lib/cloud/sem /var/log/cloud-init*
     rm -f /etc/netplan/50-cloud-init.yaml /etc/systemd/network/10-cloud-init-* /etc/network/interfaces.d/50-cloud-init
     rm -f /etc/ssh/sshd_config.d/50-cloud-init.conf /etc/sudoers.d/90-cloud-init-users /etc/cloud/cloud-init.disabled
+{% if own_people or host_keys %}
+    [ ! -d /etc/cloud/cloud.cfg.d ] || {
+        echo '# Written by hardtack, from templates/delivery/seal.sh: what cloud-init finds on the machines of this image.'
 {% if own_people %}
-    # Else it would make the account that it makes unasked, who may do all, on every machine of this image.
-    [ ! -d /etc/cloud/cloud.cfg.d ] || printf '# Written by hardtack: the people of these machines are there.\nusers: []\n' >/etc/cloud/cloud.cfg.d/99-hardtack.cfg
+        # The people are there. Else it would make the account that it makes unasked, who may do all, on every machine.
+        echo 'users: []'
+{% endif %}
+{% if host_keys %}
+        # No more than sshd shows.
+        printf 'ssh_genkeytypes: [%s]\n' {{ host_keys | join(", ") }}
+{% endif %}
+    } >/etc/cloud/cloud.cfg.d/99-hardtack.cfg
 {% endif %}
 {% if systemd %}
     # A machine that has no cloud-init, or has lost it, gets keys of its own all the same.
@@ -33,7 +42,11 @@ Before=ssh.service sshd.service ssh.socket sshd.socket sshd-vsock.socket sshd-un
 
 [Service]
 Type=oneshot
+{% for kind in host_keys %}
+ExecStart=/bin/sh -c 'cd /etc/ssh && { [ -s ssh_host_{{ kind | safe }}_key ] || { rm -f ssh_host_{{ kind | safe }}_key && exec ssh-keygen -q -t {{ kind | safe }} -N "" -f ssh_host_{{ kind | safe }}_key; }; }'
+{% else %}
 ExecStart=/bin/sh -c '[ -n "$(find /etc/ssh -name "ssh_host_*_key" -size +0)" ] || exec ssh-keygen -A'
+{% endfor %}
 
 [Install]
 WantedBy=sysinit.target

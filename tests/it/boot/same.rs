@@ -80,7 +80,8 @@ fn installed(tree: &Tree, delivery: &str, then: &str) -> Result<(tempfile::TempD
     let (install, archive) = (format!("{delivery}/install"), format!("{delivery}/db-7.tar.gz"));
     std::fs::write(&seed, stick(&file(tree, &install)?, "db-7.tar.gz", &file(tree, &archive)?)?)?;
     let (vm, lan, mut guest) = start(&seed)?;
-    let install = "mkdir -p /run/stick && mount -o ro -L CIDATA /run/stick && sh /run/stick/install --next-boot 2>&1";
+    // A new machine has none yet; those that one has had before stay.
+    let install = "rm -f /etc/ssh/ssh_host_*; mkdir -p /run/stick && mount -o ro -L CIDATA /run/stick && sh /run/stick/install --next-boot 2>&1";
     let told = guest.run(&format!("{install} || exit\numount /run/stick\n{then}"), COMMAND)?;
     assert_eq!(told.status, 0, "{}", String::from_utf8_lossy(&told.stdout));
     cut(&vm, &mut guest)?;
