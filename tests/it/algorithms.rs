@@ -144,3 +144,20 @@ fn a_host_key_of_rsa_is_made_only_where_an_old_program_may_come() {
     assert_eq!(kinds("    algorithms: compatible\n"), both);
     assert_eq!(kinds("    kex: [\"sntrup761x25519-sha512@openssh.com\", curve25519-sha256]\n"), both);
 }
+
+#[test]
+fn every_way_to_a_machine_makes_the_host_keys_of_the_spec_and_no_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let spec = std::fs::read_to_string(crate::support::root().join("tests/specs/other.yaml")).unwrap();
+    let every = "deliver: [cloud-init, bare-metal, packer, golden]";
+    std::fs::write(folder.path().join("m.yaml"), spec.replace("deliver: [cloud-init]", every)).unwrap();
+    let mut bake = crate::support::hardtack();
+    assert!(bake.args(["bake", "m.yaml", "-o", "b"]).current_dir(folder.path()).output().unwrap().status.success());
+    // boot::same sees it on machines.
+    let script = "for way in bare-metal packer golden; do tar -xzOf b/$way/db-7.tar.gz ./place 2>/dev/null || tar -xzOf b/$way/db-7.tar.gz place; done >places
+        cat places b/packer/seal b/golden/seal | grep -v '^ *#' | grep -o 'ssh-keygen -[qA].*-[tA] *[a-z0-9]*\\|ssh-keygen -A\\|ssh_genkeytypes.*' | sort | uniq -c";
+    let done = Command::new("sh").args(["-c", script]).current_dir(folder.path()).output().unwrap();
+    let seen = String::from_utf8(done.stdout).unwrap();
+    let seen: Vec<String> = seen.lines().map(|l| l.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    assert_eq!(seen, ["5 ssh-keygen -q -t ed25519", "2 ssh_genkeytypes: [%s]\\n' ed25519"]);
+}
