@@ -154,6 +154,13 @@ pub(super) fn run(spec: Option<&Path>, image: Option<&str>, mirrors: Option<&Mir
         terminal::err("no image is made of a machine on which a proof does not hold\n");
         return Ok(BAD);
     }
+    if !outcome.left.is_empty() {
+        let left = outcome.left.join("\n  ");
+        terminal::err(&format!(
+            "no image is made of a machine from which what makes it one and no other has not gone; every clone would have it:\n  {left}\n"
+        ));
+        return Ok(BAD);
+    }
 
     making.proofs = baked.proofs.clone();
     let disk = Disk { name: to.display().to_string(), ..Disk::open(&whole, None).map_err(world)? };

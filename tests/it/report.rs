@@ -138,6 +138,7 @@ fn whole() -> Outcome {
         warm: false,
         console: vec!["hardtack: sealed: d1".to_owned()],
         identity: Vec::new(),
+        left: Vec::new(),
     }
 }
 
@@ -451,6 +452,7 @@ fn small() -> Outcome {
         warm: false,
         console: vec!["hardtack-firewall: only ssh may come in".to_owned()],
         identity: Vec::new(),
+        left: Vec::new(),
         judged: vec![
             judged(
                 proof("firewall/sweep", &["R9", "CIS 4.1"], "203.0.113.7 reaches 22 and no other", Check::Sweep(sweep)),

@@ -5,7 +5,7 @@ use super::machine::{BOOT, Machine, SMALL};
 use crate::prove::guest::Error;
 use crate::prove::qemu::Overrun;
 use crate::prove::verdict::Verdict;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use std::path::Path;
 use std::time::Duration;
 
@@ -103,12 +103,10 @@ impl Machine<'_> {
                 self.run(&format!("set -- --stay\n{seal}"), SMALL)?;
                 let left = self.run(LEFT, SMALL)?;
                 let left = String::from_utf8_lossy(&left).into_owned();
-                if !left.trim().is_empty() {
-                    let lines: Vec<String> = left.lines().map(|line| crate::report::shown_up_to(120, line)).collect();
-                    bail!(
-                        "what makes it one machine and no other has not gone, and every clone would have it: {}",
-                        lines.join("; ")
-                    );
+                let lines = left.lines().filter(|line| !line.trim().is_empty());
+                self.seen.left = lines.map(|line| crate::report::shown_up_to(120, line)).collect();
+                if !self.seen.left.is_empty() {
+                    return Ok(());
                 }
                 self.switch_off()?;
                 self.say("writing the image");

@@ -127,6 +127,8 @@ pub struct Outcome {
     pub console: Vec<String>,
     /// What makes its machine one and no other, where that was asked.
     pub identity: Identity,
+    /// What of that is still there after the sealing, where its machine was to become an image; then none was written.
+    pub left: Vec<String>,
 }
 
 /// A part of a run, and the CPU seconds that the machine spent in it.
@@ -149,6 +151,7 @@ struct Seen {
     cpu_seconds: f64,
     console: Vec<String>,
     identity: Identity,
+    left: Vec<String>,
 }
 
 impl Seen {
@@ -217,7 +220,7 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
     for (at, judged) in judged.iter_mut().enumerate() {
         judged.control = control.as_ref().and_then(|c| c.get(at).cloned());
     }
-    let Seen { pictures, timelines, phases, cpu_seconds, console, identity, .. } = bundle;
+    let Seen { pictures, timelines, phases, cpu_seconds, console, identity, left, .. } = bundle;
     Ok(Outcome {
         accelerator: job.accelerator.clone(),
         judged,
@@ -229,5 +232,6 @@ pub fn prove(job: &Job, tell: &mut dyn FnMut(Event)) -> Result<Outcome> {
         warm: job.warm.is_some(),
         console,
         identity,
+        left,
     })
 }

@@ -35,6 +35,28 @@ fn an_image_is_proved_on_two_machines_and_holds_nothing_of_the_one_it_was() -> R
     Ok(())
 }
 
+#[test]
+#[ignore = "ci/full"]
+fn no_image_is_made_where_one_artefact_is_left() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let sealing = std::fs::read_to_string(root().join("templates/delivery/seal.sh"))?;
+    let careless = sealing.replace("    : >/etc/machine-id\n", "");
+    assert_ne!(careless, sealing);
+    std::fs::create_dir_all(folder.path().join("own/delivery"))?;
+    std::fs::write(folder.path().join("own/delivery/seal.sh"), careless)?;
+    let done = hardtack()
+        .args(["bake", "--golden", "web.qcow2", "--templates", "own"])
+        .arg(root().join("tests/specs/accounts.yaml"))
+        .current_dir(folder.path())
+        .env("XDG_CACHE_HOME", cache().parent().context("a cache")?)
+        .output()?;
+    let said = String::from_utf8_lossy(&done.stderr);
+    assert_eq!(done.status.code(), Some(1), "{said}");
+    assert!(said.ends_with("every clone would have it:\n  machine id: /etc/machine-id\n"), "{said}");
+    assert_eq!(std::fs::read_dir(folder.path())?.count(), 1, "nothing else is left here");
+    Ok(())
+}
+
 /// Whatever would make every clone the same, each as it may be left, and by what name it must be called.
 const ARTEFACTS: &[(&str, &str)] = &[
     ("host key", "ssh-keygen -q -t ed25519 -N '' -f /etc/ssh/ssh_host_ed25519_key"),
