@@ -488,9 +488,7 @@ impl Machine<'_> {
             if self.guest.boot_id().is_some_and(|id| id != old) {
                 return self.trust();
             }
-            if deadline.check().is_err() {
-                bail!("the machine was asked to start again and did not");
-            }
+            deadline.check().context("the machine was asked to start again and did not")?;
             std::thread::sleep(Duration::from_millis(200));
         }
     }
