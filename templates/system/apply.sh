@@ -5,7 +5,7 @@ echo 'tmpfs /dev/shm tmpfs rw,nosuid,nodev,noexec 0 0' >>/etc/fstab
 mount -o remount,nosuid,nodev,noexec /dev/shm || exit 1
 {% if tmp %}
 mkdir -p /var/cache/hardtack-apt && chmod 0700 /var/cache/hardtack-apt || exit 1
-# Not by its unit: systemd sees it anyway, and to be asked costs it half a second. The distribution's own may be there already.
+# As in tmp.mount, and not by it: it would only be asked for, and not be there yet. The distribution's own may be there already.
 options=nosuid,nodev{% if noexec %},noexec{% endif %}
 
 if mountpoint -q /tmp; then
