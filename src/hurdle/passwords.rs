@@ -75,7 +75,6 @@ pub const FROM_THE_ARTICLE: &[Instruction] = &[Instruction {
 
 const QUALITY: &str = "/etc/security/pwquality.conf.d/50-hardtack.conf";
 const LOCK: &str = "/etc/security/faillock.conf";
-/// What the family's own tool puts together: a file each.
 
 #[derive(Serialize)]
 struct Holes {
@@ -124,16 +123,16 @@ impl Hurdle for Passwords {
             return Ok(());
         }
         let profiles = facts.path("pam-profiles")?;
-        for (name, module, template) in [
-            ("hardtack-faillock", "pam_faillock", template!("passwords/faillock.rules")),
-            ("hardtack-faillock-first", "pam_faillock", template!("passwords/faillock-first.rules")),
-            ("hardtack-pwhistory", "pam_pwhistory", template!("passwords/pwhistory.rules")),
+        for (name, line, template) in [
+            ("hardtack-faillock", "pam_faillock[.]so", template!("passwords/faillock.rules")),
+            ("hardtack-faillock-first", "pam_faillock[.]so", template!("passwords/faillock-first.rules")),
+            ("hardtack-pwhistory", "pam_pwhistory[.]so", template!("passwords/pwhistory.rules")),
         ] {
             plan.draw("passwords", apply, &format!("{profiles}/{name}"), 0o644, template, &holes)?;
-            plan.pam(name, module);
+            plan.pam(name, line);
         }
         // The package's own.
-        plan.pam("pwquality", "pam_pwquality");
+        plan.pam("pwquality", "pam_pwquality[.]so");
         plan.command("passwords", apply, template!("passwords/apply.sh"), &holes)?;
         Ok(())
     }

@@ -206,10 +206,10 @@ impl Hurdle for System {
                 plan.draw("system", apply, &path, 0o644, template!("system/apt.conf"), &holes)?;
             }
         }
-        if let (Some(folder), Some(_)) = (profiles, &holes.umask) {
+        if let (Some(folder), Some(umask)) = (profiles, &holes.umask) {
             let path = format!("{folder}/hardtack-umask");
             plan.draw("system", apply, &path, 0o644, template!("system/umask.rules"), &holes)?;
-            plan.pam("hardtack-umask", "pam_umask");
+            plan.pam("hardtack-umask", &format!("pam_umask[.]so.*umask={umask}"));
         }
         plan.command("system", apply, template!("system/apply.sh"), &holes)?;
         Ok(())

@@ -238,8 +238,8 @@ pub struct Plan {
     pub scripts: BTreeSet<String>,
     /// Kernel parameters.
     pub sysctls: BTreeMap<SysctlKey, SysctlValue>,
-    /// Profiles of PAM, and the module that each brings (pam-auth-update(8)).
-    pub pam_profiles: BTreeMap<&'static str, &'static str>,
+    /// Profiles of PAM (pam-auth-update(8)), and what a line that each brings has: a pattern of grep(1).
+    pub pam_profiles: BTreeMap<&'static str, String>,
     /// Arguments of the kernel's command line, in the order asked for.
     pub kernel_arguments: Vec<KernelArgument>,
     /// What hands them to the kernel, where the image says so.
@@ -400,9 +400,9 @@ impl Plan {
         }
     }
 
-    /// Asks for a profile of PAM that is there, and brings a module.
-    pub fn pam(&mut self, profile: &'static str, module: &'static str) {
-        self.pam_profiles.insert(profile, module);
+    /// Asks for a profile of PAM that is there, and for what one of its lines has.
+    pub fn pam(&mut self, profile: &'static str, line: &str) {
+        self.pam_profiles.insert(profile, line.to_owned());
     }
 
     /// Asks for an argument of the kernel's command line. Another value for a key that another hurdle has given is a clash;
@@ -506,9 +506,9 @@ impl Plan {
                 .map_err(|e| Clash(e.to_string()))?;
         }
         if !self.pam_profiles.is_empty() {
-            let modules: BTreeSet<_> = self.pam_profiles.values().copied().collect();
-            let holes =
-                BTreeMap::from([("profiles", self.pam_profiles.keys().copied().collect()), ("modules", modules)]);
+            let profiles: BTreeSet<String> = self.pam_profiles.keys().map(|&name| name.to_owned()).collect();
+            let lines: BTreeSet<String> = self.pam_profiles.values().cloned().collect();
+            let holes = BTreeMap::from([("profiles", profiles), ("lines", lines)]);
             self.command("system", Stage::Apply, template!("plan/pam.sh"), &holes).map_err(|e| Clash(e.to_string()))?;
         }
         self.boot_loader_files().map_err(|e| Clash(e.to_string()))?;

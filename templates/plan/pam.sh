@@ -4,7 +4,7 @@
 [ -z "${missing-}" ] || exit 0
 DEBIAN_FRONTEND=noninteractive pam-auth-update --package --enable{% for profile in profiles %} {{ profile }}{% endfor %}
 
-set --{% for module in modules %} {{ module }}{% endfor +%}
-for module; do
-    grep -qr "^[^#].*${module}[.]so" /etc/pam.d/common-* || { echo "PAM does not ask $module"; exit 1; }
+set --{% for line in lines %} {{ line }}{% endfor +%}
+for line; do
+    grep -qr "^[^#].*$line" /etc/pam.d/common-* || { echo "PAM has no line with $line"; exit 1; }
 done
